@@ -1,0 +1,1 @@
+-- @function delete_resolved(queue text = null, older_than interval = '0', max integer = 1000) -> deleted bigint

@@ -1,0 +1,1 @@
+-- @function failure_stats(queue text = null) -> queue text, failed bigint, resolved bigint, oldest_failed_at timestamptz

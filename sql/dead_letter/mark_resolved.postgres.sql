@@ -1,0 +1,1 @@
+-- @function mark_resolved(dead_letter bigint, resolution text = null) -> void

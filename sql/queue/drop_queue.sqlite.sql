@@ -1,0 +1,1 @@
+-- @function drop_queue(queue text, force boolean = false) -> dropped bigint

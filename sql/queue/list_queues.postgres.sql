@@ -1,0 +1,1 @@
+-- @function list_queues() -> queue text, paused boolean, lease interval, max_attempts integer, retry jsonb, retention interval, key_retention interval

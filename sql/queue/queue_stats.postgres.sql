@@ -1,0 +1,1 @@
+-- @function queue_stats(queue text = null) -> queue text, ready bigint, scheduled bigint, running bigint, dead bigint, oldest_ready_age interval, exact boolean, counted_at timestamptz

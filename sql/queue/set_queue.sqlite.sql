@@ -1,0 +1,1 @@
+-- @function set_queue(queue text, paused boolean = null, lease interval = null, max_attempts integer = null, retry jsonb = null, retention interval = null, key_retention interval = null) -> queue text, paused boolean, lease interval, max_attempts integer, retry jsonb, retention interval, key_retention interval

@@ -1,0 +1,1 @@
+-- @function cancel_task(task bigint) -> state text

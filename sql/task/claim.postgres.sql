@@ -1,0 +1,1 @@
+-- @function claim(queue text = 'default', worker text = null, max integer = 1, lease interval = null) -> task bigint, lease_id bigint, attempt integer, name text, payload jsonb, priority smallint, run_at timestamptz, lease_until timestamptz, max_attempts integer, execution bigint

@@ -1,0 +1,1 @@
+-- @function complete(task bigint, lease_id bigint, result jsonb = null) -> void

@@ -1,0 +1,1 @@
+-- @function complete_many(tasks bigint[], lease_ids bigint[], results jsonb[] = null) -> task bigint, outcome text

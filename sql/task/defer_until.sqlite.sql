@@ -1,0 +1,1 @@
+-- @function defer_until(task bigint, lease_id bigint, run_at timestamptz) -> void

@@ -1,0 +1,1 @@
+-- @function enqueue(name text, payload jsonb = '{}', queue text = 'default', priority smallint = 0, run_at timestamptz = null, delay interval = null, key text = null, max_attempts integer = null, retry jsonb = null) -> task bigint, created boolean

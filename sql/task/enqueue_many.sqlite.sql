@@ -1,0 +1,1 @@
+-- @function enqueue_many(name text, payloads jsonb[], queue text = 'default', priority smallint = 0, run_at timestamptz = null, delay interval = null, keys text[] = null, max_attempts integer = null, retry jsonb = null) -> task bigint, created boolean

@@ -1,0 +1,1 @@
+-- @function extend(task bigint, lease_id bigint, lease interval = null) -> lease_until timestamptz

@@ -1,0 +1,1 @@
+-- @function extend_many(tasks bigint[], lease_ids bigint[], lease interval = null) -> task bigint, outcome text, lease_until timestamptz

@@ -1,0 +1,1 @@
+-- @function fail(task bigint, lease_id bigint, error text, final boolean = false, retry_in interval = null) -> state text, run_at timestamptz

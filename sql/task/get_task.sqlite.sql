@@ -1,0 +1,1 @@
+-- @function get_task(task bigint) -> task bigint, queue text, name text, state text, payload jsonb, priority smallint, run_at timestamptz, attempt integer, max_attempts integer, key text, worker text, lease_until timestamptz, execution bigint, result jsonb, error text, errors jsonb, enqueued_at timestamptz, claimed_at timestamptz, finished_at timestamptz

@@ -1,0 +1,1 @@
+-- @function release(task bigint, lease_id bigint) -> void

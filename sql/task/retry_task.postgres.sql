@@ -1,0 +1,1 @@
+-- @function retry_task(task bigint = null, queue text = null, max integer = null) -> retried bigint

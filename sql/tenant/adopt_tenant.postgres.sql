@@ -1,0 +1,1 @@
+-- @function adopt_tenant(schema_name text, username text, password text = null) -> username text, password text, schema_name text, connection_string text

@@ -1,0 +1,1 @@
+-- @function create_tenant(schema_name text, username text, password text = null, connection_limit integer = null, settings jsonb = null) -> username text, password text, schema_name text, connection_string text

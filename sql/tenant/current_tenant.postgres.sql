@@ -1,0 +1,1 @@
+-- @function current_tenant() -> current_tenant text

@@ -1,0 +1,1 @@
+-- @function drop_tenant(schema_name text, max integer = 500) -> remaining bigint

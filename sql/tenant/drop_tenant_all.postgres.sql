@@ -1,0 +1,1 @@
+-- @function drop_tenant_all(schema_name text, max integer = 500) -> procedure

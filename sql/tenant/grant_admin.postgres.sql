@@ -1,0 +1,1 @@
+-- @function grant_admin(role text) -> void

@@ -1,0 +1,1 @@
+-- @function grant_tenant(schema_name text, role text) -> void

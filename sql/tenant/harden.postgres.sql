@@ -1,0 +1,1 @@
+-- @function harden(other_databases boolean = false) -> object text, privilege text, action text

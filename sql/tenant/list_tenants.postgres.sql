@@ -1,0 +1,1 @@
+-- @function list_tenants() -> schema_name text, username text, owner text, state text, table_version integer, created_at timestamptz

@@ -1,0 +1,1 @@
+-- @function migrate_tenants(max integer = 1000) -> schema_name text, table_version integer

@@ -1,0 +1,1 @@
+-- @function rotate_password(schema_name text, password text = null) -> username text, password text, schema_name text, connection_string text

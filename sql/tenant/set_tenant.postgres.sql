@@ -1,0 +1,1 @@
+-- @function set_tenant(schema_name text) -> void

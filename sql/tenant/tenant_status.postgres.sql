@@ -1,0 +1,1 @@
+-- @function tenant_status(schema_name text) -> schema_name text, username text, owner text, state text, table_version integer, sessions bigint, tables bigint, bytes bigint, created_at timestamptz, problems text[]
