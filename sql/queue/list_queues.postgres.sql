@@ -1,1 +1,35 @@
 -- @function list_queues() -> queue text, paused boolean, lease interval, max_attempts integer, retry jsonb, retention interval, key_retention interval
+--
+-- Every queue that has settings, live tasks or dead letters, with its settings.
+--
+-- Returns: a row for each queue, ordered by name
+-- Errors: unknown_tenant
+-- Writes: nothing
+create function cloaca.list_queues() returns setof cloaca.queue_info
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    -- The names come from the indexes by one seek a name, however many tasks there are.
+    return query execute format($query$
+        with recursive live (queue) as (
+            (select t.queue from %1$I.cloaca_task t order by t.queue limit 1)
+            union all
+            select (select t.queue from %1$I.cloaca_task t where t.queue > live.queue order by t.queue limit 1)
+            from live where live.queue is not null
+        ), dead (queue) as (
+            (select d.queue from %1$I.cloaca_dead_letter d order by d.queue limit 1)
+            union all
+            select (select d.queue from %1$I.cloaca_dead_letter d where d.queue > dead.queue order by d.queue limit 1)
+            from dead where dead.queue is not null
+        ), name (queue) as (
+            select queue from %1$I.cloaca_queue
+            union select queue from live where queue is not null
+            union select queue from dead where queue is not null
+        )
+        select s.* from name cross join lateral cloaca.queue_settings(%1$L, name.queue) s
+        order by name.queue collate "C"
+        $query$, cloaca.current_tenant());
+end
+$$;
