@@ -1,0 +1,185 @@
+#!/usr/bin/perl
+# Puts the parts of the SQL together: reads sql/manifest, sql/conditions and one file a function, and writes one product.
+#
+#   assemble.pl extension [--only noun,...] FILE    the install script of the extension
+#   assemble.pl script    [--only noun,...] FILE    the same functions as one script for a server that cannot load the library
+#   assemble.pl conditions FILE                     the conditions as a C header, one X-macro
+#
+# --only leaves out the other nouns (core always comes along): for trying a part while another is being written.
+# The product is written under another name first, so that an interrupted run never leaves half of one. Needs perl-base alone.
+use strict;
+use warnings;
+
+my ($sql) = $0 =~ m{\A(.*)/};
+$sql //= '.';
+my %products = (extension => \&extension, script => \&script, conditions => \&conditions_header);
+
+my $mode = shift @ARGV // '';
+my %wanted;
+if (@ARGV > 2 && $ARGV[0] eq '--only') {
+    shift @ARGV;
+    %wanted = map { $_ => 1 } 'core', split /,/, shift @ARGV;
+}
+die "usage: assemble.pl extension|script [--only noun,...] FILE\n       assemble.pl conditions FILE\n"
+    unless $products{$mode} && @ARGV == 1;
+write_file($ARGV[0], $products{$mode}->());
+
+# ---------------------------------------------------------------------------------------------------------------- products
+
+sub extension {
+    return join "\n",
+        "-- cloaca: the install script of the extension, assembled by sql/assemble.pl.",
+        "\\echo Use \"create extension cloaca\" to load this file. \\quit\n",
+        body('extension'),
+        "select pg_catalog.pg_extension_config_dump('cloaca.tenant', '');\n";
+}
+
+sub script {
+    return join "\n",
+        "-- cloaca without its library, assembled by sql/assemble.pl. Load it as the owner-to-be: psql -1 -v ON_ERROR_STOP=1 -f FILE",
+        "create schema cloaca;\n",
+        body('script');
+}
+
+sub conditions_header {
+    my @rows = map { sprintf '    X(%s, "%s", "%s", %s, "%s")', uc $_->{name}, @$_{qw(name sqlstate)}, uc $_->{kind}, $_->{message} }
+        conditions();
+    return "/* Every condition, in the order of sql/conditions: X(ENUMERATOR, name, SQLSTATE, KIND, message). Generated. */\n"
+        . "#ifndef CLOACA_CONDITIONS_H\n#define CLOACA_CONDITIONS_H\n\n#define CLOACA_CONDITIONS(X) \\\n"
+        . join(" \\\n", @rows) . "\n\n#endif\n";
+}
+
+# -------------------------------------------------------------------------------------------------------------------- parts
+
+# Registry, functions in the order of the manifest, grants.
+sub body {
+    my ($kind) = @_;
+    my @functions = grep { !%wanted || $wanted{ $_->{noun} } } manifest();
+    my (@missing, @parts);
+
+    for my $function (@functions) {
+        my $file = source($function, $kind);
+        my $text = -e "$sql/$file" ? read_file("$sql/$file") : '';
+        $function->{create} = create_statement($text, $function->{name});
+        push @missing, $function->{create} ? () : $file;
+        die "sql/$file: a function in C cannot be in the script; write its $function->{name}.script.sql\n"
+            if $kind eq 'script' && $text =~ /MODULE_PATHNAME/;
+        push @parts, "-- $function->{noun}/$function->{name}\n" . without_header($text);
+    }
+    die map { "sql/$_: does not exist or creates no function of that name\n" } @missing if @missing;
+
+    my %fill = (
+        CONDITIONS      => condition_rows(),
+        TENANT_TABLES   => tenant_tables(),
+        ADMIN_FUNCTIONS => join(', ', map { signature($_) } grep { $_->{access} eq 'admin' } @functions),
+    );
+    my $text = join "\n", read_file("$sql/tenant/registry.postgres.sql"), @parts, grants(@functions);
+    $text =~ s/\@(CONDITIONS|TENANT_TABLES|ADMIN_FUNCTIONS)\@/$fill{$1}/g;
+    return $text;
+}
+
+# The file that a product takes a function from.
+sub source {
+    my ($function, $kind) = @_;
+    my $path = "$function->{noun}/$function->{name}";
+    return $kind eq 'script' && -e "$sql/$path.script.sql" ? "$path.script.sql" : "$path.postgres.sql";
+}
+
+# Nothing executes for PUBLIC but what the manifest says.
+sub grants {
+    my @all = map { signature($_) } @_;
+    my @public = map { signature($_) } grep { $_->{access} eq 'public' } @_;
+    return "-- Who may execute what\n"
+        . 'revoke all on routine ' . join(",\n    ", @all) . "\n    from public;\n"
+        . (@public ? 'grant execute on routine ' . join(",\n    ", @public) . "\n    to public;\n" : '')
+        . "grant usage on schema cloaca to public;\n";
+}
+
+# The rows of a values list: condition, SQLSTATE, message.
+sub condition_rows {
+    return join ",\n", map { "        ('$_->{name}', '$_->{sqlstate}', '$_->{message}')" } conditions();
+}
+
+# All tables and indexes of a tenant, as the elements of one create schema: without semicolons and comments.
+sub tenant_tables {
+    my %seen;
+    my @elements;
+    for my $noun (grep { !$seen{$_}++ } map { $_->{noun} } manifest()) {
+        my $file = "$sql/$noun/tables.postgres.sql";
+        next unless -e $file;
+        my $text = read_file($file);
+        $text =~ s/^\s*--.*\n//mg;
+        push @elements, grep { length } map { s/^\s+|\s+$//gr } split /;\s*$/m, $text;
+    }
+    /^create\s+(table|(unique\s+)?index)\s/ or die "tables.postgres.sql: only tables and indexes, not: $_\n" for @elements;
+    return join "\n", @elements;
+}
+
+# ------------------------------------------------------------------------------------------------------------------ reading
+
+# The functions of the manifest, in its order.
+sub manifest {
+    my @functions;
+    for (split /\n/, read_file("$sql/manifest")) {
+        next if /^\s*(#|$)/;
+        m{^(\w+)/(\w+)\s+(public|admin|owner)\s+(both|postgres|helper)\s*$} or die "sql/manifest: cannot read: $_\n";
+        push @functions, { noun => $1, name => $2, access => $3, dialects => $4 };
+    }
+    return @functions;
+}
+
+sub conditions {
+    my @conditions;
+    for (split /\n/, read_file("$sql/conditions")) {
+        next if /^\s*(#|$)/;
+        /^(\w+)\s+([0-9A-Z]{5})\s+(error|retry|lost)\s+([^'"\\]+?)\s*$/ or die "sql/conditions: cannot read: $_\n";
+        push @conditions, { name => $1, sqlstate => $2, kind => $3, message => $4 };
+    }
+    return @conditions;
+}
+
+# The statement up to its closing parenthesis, as { arguments => text }, or nothing when the file creates no such function.
+sub create_statement {
+    my ($text, $name) = @_;
+    $text =~ /^create\s+(?:function|procedure)\s+cloaca\.\Q$name\E\s*(\((?:[^()']++|'[^']*'|(?1))*\))/m or return;
+    return { arguments => substr $1, 1, -1 };
+}
+
+# schema.name(types), as regprocedure reads it and as grant and revoke take it.
+sub signature {
+    my ($function) = @_;
+    my @types;
+    my $rest = $function->{create}{arguments};
+    # Arguments are parted by commas outside of quotes and parentheses, such as those of a default.
+    while ($rest =~ /\G\s*((?:[^,()']++|'[^']*'|(\((?:[^()']++|'[^']*'|(?2))*\)))+),?/g) {
+        my $argument = $1 =~ s/\s+/ /gr;
+        next if $argument =~ /^\s*$/;
+        $argument =~ s/\s+default\b.*|\s*=.*//s;
+        $argument =~ s/^\s+|\s+$//g;
+        next if $argument =~ /^out /;
+        push @types, $argument =~ s/^(?:(?:in|inout|variadic) )?\w+ (?=\w)//r;
+    }
+    return "cloaca.$function->{name}(" . join(', ', @types) . ')';
+}
+
+# Without the comment block at the top, which the reference is made from.
+sub without_header {
+    my ($text) = @_;
+    $text =~ s/\A(?:--.*\n|\s*\n)+//;
+    return $text;
+}
+
+sub read_file {
+    my ($file) = @_;
+    open my $handle, '<', $file or die "$file: $!\n";
+    local $/;
+    return <$handle> // '';
+}
+
+sub write_file {
+    my ($file, $text) = @_;
+    open my $handle, '>', "$file.$$" or die "$file.$$: $!\n";
+    print $handle $text or die "$file.$$: $!\n";
+    close $handle or die "$file.$$: $!\n";
+    rename "$file.$$", $file or die "$file: $!\n";
+}
