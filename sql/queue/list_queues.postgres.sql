@@ -10,26 +10,11 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
+declare
+    tenant constant text := cloaca.current_tenant();
 begin
-    -- The names come from the indexes by one seek a name, however many tasks there are.
-    return query execute format($query$
-        with recursive live (queue) as (
-            (select t.queue from %1$I.cloaca_task t order by t.queue limit 1)
-            union all
-            select (select t.queue from %1$I.cloaca_task t where t.queue > live.queue order by t.queue limit 1)
-            from live where live.queue is not null
-        ), dead (queue) as (
-            (select d.queue from %1$I.cloaca_dead_letter d order by d.queue limit 1)
-            union all
-            select (select d.queue from %1$I.cloaca_dead_letter d where d.queue > dead.queue order by d.queue limit 1)
-            from dead where dead.queue is not null
-        ), name (queue) as (
-            select queue from %1$I.cloaca_queue
-            union select queue from live where queue is not null
-            union select queue from dead where queue is not null
-        )
-        select s.* from name cross join lateral cloaca.queue_settings(%1$L, name.queue) s
-        order by name.queue collate "C"
-        $query$, cloaca.current_tenant());
+    return query select s.* from cloaca.queue_names(tenant) as name (queue)
+        cross join lateral cloaca.queue_settings(tenant, name.queue) s
+        order by name.queue collate "C";
 end
 $$;

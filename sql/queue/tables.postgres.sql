@@ -1,7 +1,7 @@
 -- The settings of queues. A queue without a row has the defaults: a row is made by set_queue alone, never by a task, so that
 -- enqueue, claim and complete update nothing but the task itself.
 create table cloaca_queue (
-    queue         text        primary key,
+    queue         text collate "C" primary key,
     paused        boolean     not null default false,
     lease         interval    not null default interval '30 seconds',
     max_attempts  integer     not null default 3,
@@ -13,7 +13,7 @@ create table cloaca_queue (
 
 -- What run_maintenance counted last in a queue too long to be counted at once.
 create table cloaca_queue_estimate (
-    queue      text        primary key,
+    queue      text collate "C" primary key,
     ready      bigint      not null,
     scheduled  bigint      not null,
     running    bigint      not null,

@@ -1,1 +1,68 @@
 -- @function retry_task(task bigint = null, queue text = null, max integer = null) -> retried bigint
+--
+-- Puts dead letters back into their queue, to be tried anew with all their attempts: one, or those of a queue, the oldest first.
+-- A dead letter stays when another live task of its queue has its key by now.
+--
+-- task: the task's id; or null with queue
+-- queue: the queue; or null with task
+-- max: how many of the queue at most, 1 to 10,000; null for all
+-- Returns: how many were put back
+-- Errors: invalid_argument, invalid_name, unknown_task, duplicate_key (for one task)
+-- Writes: cloaca_dead_letter, cloaca_task
+create function cloaca.retry_task(task bigint default null, queue text default null, max integer default null)
+returns table (retried bigint)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    tenant text := cloaca.current_tenant();
+    letter record;
+    moved bigint;
+begin
+    if (retry_task.task is null) = (retry_task.queue is null) then
+        perform cloaca.raise_condition('invalid_argument', 'Give either task or queue.');
+    elsif retry_task.max is not null then
+        perform cloaca.check_max(retry_task.max);
+    end if;
+
+    if retry_task.task is not null then
+        execute format('select d.id, d.queue, d.key from %I.cloaca_dead_letter d where d.task = $1 and d.status = ''failed''', tenant)
+            into letter using retry_task.task;
+        if letter.id is null then
+            perform cloaca.raise_condition('unknown_task', format('Task %s is no dead letter.', retry_task.task));
+        end if;
+    else
+        perform cloaca.check_name(retry_task.queue, 'queue name');
+    end if;
+
+    -- Of several dead letters with one key the oldest goes. A live task may take the key at this very moment: then the unique
+    -- index decides, and the dead letter stays.
+    execute format($query$
+        with letter as materialized (
+            select d.* from %1$I.cloaca_dead_letter d
+            where d.status = 'failed' and (d.task = $1 or d.queue = $2)
+                and not exists (select from %1$I.cloaca_task t where t.queue = d.queue and t.key = d.key)
+                and ($1 is not null or not exists (select from %1$I.cloaca_dead_letter e
+                    where e.queue = d.queue and e.key = d.key and e.status = 'failed' and e.id < d.id))
+            order by d.id limit $3 for update of d
+        ), live as (
+            insert into %1$I.cloaca_task (id, queue, priority, run_at, max_attempts, enqueued_at, execution, name, key, payload,
+                retry, errors)
+            select l.task, l.queue, l.priority, $4, l.max_attempts, l.enqueued_at, l.execution, l.name, l.key, l.payload,
+                l.retry, l.errors
+            from letter l order by l.key nulls first, l.id
+            on conflict (queue, key) where key is not null do nothing
+            returning id
+        ), gone as (
+            delete from %1$I.cloaca_dead_letter d where d.task in (select id from live) returning 1
+        )
+        select count(*) from gone
+        $query$, tenant) into moved using retry_task.task, retry_task.queue, retry_task.max, cloaca.now();
+    if moved = 0 and retry_task.task is not null then
+        perform cloaca.raise_condition('duplicate_key', format('The key of task %s is in use by task %s.', retry_task.task,
+            cloaca.key_holder(tenant, letter.queue, letter.key, null, '-infinity')));
+    end if;
+    return query select moved;
+end
+$$;

@@ -1,0 +1,66 @@
+-- @helper maintain_tenant
+--
+-- The periodic work on one tenant, a batch of it. One maintainer a tenant at a time: the lock on the estimates says who; it
+-- blocks nobody else. Locks are taken or left (nowait, skip locked), never waited for; a lock that is not to be had raises
+-- lock_not_available, and the caller goes on with the next tenant.
+create type cloaca.maintenance_counts as (
+    expired   bigint,
+    dead      bigint,
+    cancelled bigint,
+    trimmed   bigint,
+    keys      bigint
+);
+
+create function cloaca.maintain_tenant(tenant text, max integer, at timestamptz) returns cloaca.maintenance_counts
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    counts cloaca.maintenance_counts;
+    gone record;
+begin
+    execute format('lock table %I.cloaca_queue_estimate in share row exclusive mode nowait', tenant);
+    execute format('lock table %1$I.cloaca_task, %1$I.cloaca_task_history, %1$I.cloaca_dead_letter, %1$I.cloaca_finished_key
+        in row exclusive mode nowait', tenant);
+
+    -- Leases that ended: the cancelled leave, the exhausted become dead letters, the others are ready again.
+    execute format($query$
+        with held as (
+            select t.id, t.lease_id, t.cancelled, t.attempt >= t.max_attempts as is_exhausted from %I.cloaca_task t
+            where t.lease_until <= $1 order by t.id limit $2 for update skip locked
+        )
+        select array_agg(id) filter (where cancelled) as cancelled, array_agg(lease_id) filter (where cancelled) as leases,
+            array_agg(id) filter (where is_exhausted and not cancelled) as dead,
+            array_agg(id) filter (where not is_exhausted and not cancelled) as expired
+        from held
+        $query$, tenant) into gone using at, max;
+    if gone.cancelled is not null then
+        perform from cloaca.finish(tenant, 'cancelled', gone.cancelled, gone.leases, null, at);
+    end if;
+    if gone.dead is not null then
+        perform cloaca.bury(tenant, gone.dead, 'lease expired', at);
+    end if;
+    execute format($query$
+        update %I.cloaca_task t set lease_id = null, lease_until = null, worker = null,
+            errors = cloaca.add_error(t.errors, t.attempt, t.worker, 'lease expired', $2)
+        where t.id = any ($1)
+        $query$, tenant) using gone.expired, at;
+    counts.cancelled := coalesce(cardinality(gone.cancelled), 0);
+    counts.dead := coalesce(cardinality(gone.dead), 0);
+    counts.expired := coalesce(cardinality(gone.expired), 0);
+
+    counts.trimmed := cloaca.trim_history(tenant, max, at);
+    execute format($query$
+        with gone as (
+            delete from %1$I.cloaca_finished_key where (queue, key) in (
+                select f.queue, f.key from %1$I.cloaca_finished_key f
+                where f.until <= $1 order by f.until limit $2 for update skip locked)
+            returning 1
+        )
+        select count(*) from gone
+        $query$, tenant) into counts.keys using at, max;
+    perform cloaca.estimate_queues(tenant, at);
+    return counts;
+end
+$$;

@@ -1,0 +1,44 @@
+-- @helper finish
+--
+-- Ends live tasks that are held under the given leases: as completed those that nobody cancelled, as cancelled those that
+-- somebody did. Keeps history and keys as the queue says. Pairs that do not match are left alone and not returned.
+--
+-- Rows are locked in the order of their ids, so that two calls with the same tasks in another order cannot deadlock.
+create function cloaca.finish(tenant text, state text, tasks bigint[], lease_ids bigint[], results jsonb[], at timestamptz)
+returns table (task bigint, lease_id bigint)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    return query execute format($query$
+        with pair as materialized (
+            select distinct on (p.task, p.lease_id) p.task, p.lease_id, p.result
+            from unnest($2, $3, $4) with ordinality as p (task, lease_id, result, n)
+            order by p.task, p.lease_id, p.n
+        ), held as (
+            select t.id from %1$I.cloaca_task t join pair p on t.id = p.task and t.lease_id = p.lease_id
+            where t.cancelled = ($1 = 'cancelled')
+            order by t.id for update of t
+        ), gone as (
+            delete from %1$I.cloaca_task t where t.id = any (array(select id from held)) returning t.*
+        ), history as (
+            insert into %1$I.cloaca_task_history (task, queue, finished_at, state, priority, run_at, attempt, max_attempts,
+                lease_id, claimed_at, enqueued_at, execution, name, worker, key, payload, result, errors)
+            select g.id, g.queue, $5, $1, g.priority, g.run_at, g.attempt, g.max_attempts,
+                g.lease_id, g.claimed_at, g.enqueued_at, g.execution, g.name, g.worker, g.key, g.payload, p.result, g.errors
+            from gone g
+            join %1$I.cloaca_queue q on q.queue = g.queue and q.retention > interval '0'
+            join pair p on p.task = g.id and p.lease_id = g.lease_id
+        ), finished as (
+            insert into %1$I.cloaca_finished_key as k (queue, key, task, until)
+            select g.queue, g.key, g.id, $5 + q.key_retention
+            from gone g join %1$I.cloaca_queue q on q.queue = g.queue and q.key_retention > interval '0'
+            where g.key is not null and $1 = 'completed'
+            order by g.queue, g.key
+            on conflict (queue, key) do update set task = excluded.task, until = excluded.until
+        )
+        select g.id, g.lease_id from gone g
+        $query$, tenant) using finish.state, finish.tasks, finish.lease_ids, finish.results, finish.at;
+end
+$$;
