@@ -24,3 +24,4 @@ create table if not exists cloaca_dead_letter (
 ) strict;
 
 create index if not exists cloaca_dead_letter_queue on cloaca_dead_letter (queue, status, id);
+create index if not exists cloaca_dead_letter_key on cloaca_dead_letter (queue, key) where key is not null;
