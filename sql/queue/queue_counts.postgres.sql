@@ -1,6 +1,7 @@
 -- @helper queue_counts
 --
--- Counts one queue of a tenant, looking at a bounded number of rows however long the queue is. Every count stops at 10,001.
+-- Counts one queue of a tenant, looking at a bounded number of rows however long the queue is: at 10,001 due, 10,001 scheduled
+-- and 10,001 dead ones it stops, and the counts are no longer exact.
 -- The rows that are due come in the order of claiming; a task scheduled for later is reached by a seek, never walked over.
 create type cloaca.queue_count as (
     ready            bigint,
@@ -31,8 +32,8 @@ begin
                 select d.cancelled or (d.lease_id is not null and (d.lease_until > $2 or d.attempt >= d.max_attempts)) as is_running
                 from %1$I.cloaca_task d
                 where d.queue = $1 and d.priority = level.priority and d.run_at <= $2
-                order by d.run_at, d.id limit 20001) t
-            where level.priority is not null limit 20001
+                order by d.run_at, d.id limit 10001) t
+            where level.priority is not null limit 10001
         ), oldest as (
             select min(t.run_at) as run_at from level cross join lateral (
                 select d.run_at from %1$I.cloaca_task d
@@ -41,8 +42,7 @@ begin
                 order by d.run_at, d.id limit 1) t
             where level.priority is not null
         ), counted as (
-            select (select count(*) from due) as due,
-                (select count(*) from due where not is_running) as ready,
+            select (select count(*) from due where not is_running) as ready,
                 (select count(*) from due where is_running) as running,
                 (select count(*) from (
                     select from level cross join lateral (
@@ -54,9 +54,9 @@ begin
                     select from %1$I.cloaca_dead_letter d
                     where d.queue = $1 and d.status = 'failed' limit 10001) failed) as dead
         )
-        select least(ready, 10001), scheduled, least(running, 10001), dead,
+        select ready, scheduled, running, dead,
             greatest($2 - oldest.run_at, interval '0'),
-            due <= 20000 and greatest(ready, running, scheduled, dead) <= 10000
+            greatest(ready + running, scheduled, dead) <= 10000
         from counted cross join oldest
         $query$, tenant) into counts using queue_counts.queue, queue_counts.at;
     return counts;

@@ -1,7 +1,8 @@
 -- @function queue_stats(queue text = null) -> queue text, ready bigint, scheduled bigint, running bigint, dead bigint, oldest_ready_age interval, exact boolean, counted_at timestamptz
 --
--- How many tasks a queue has, by state: in milliseconds at any backlog. Counts are exact up to 10,000 of each state. Beyond that
--- they are what run_maintenance counted last, or, before it ever did, lower bounds.
+-- How many tasks a queue has, by state: in milliseconds at any backlog. Counts are exact while at most 10,000 tasks
+-- are due (ready or running), 10,000 scheduled and 10,000 dead. Beyond that they are what run_maintenance counted last, or,
+-- before it ever did, lower bounds.
 --
 -- queue: its name; null for every queue
 -- Returns: a row for each queue, ordered by name: ready (claimable now), scheduled (for later), running (under a lease), dead
