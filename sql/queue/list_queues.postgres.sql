@@ -6,7 +6,7 @@
 -- Errors: unknown_tenant
 -- Writes: nothing
 create function cloaca.list_queues() returns setof cloaca.queue_info
-language plpgsql stable
+language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column

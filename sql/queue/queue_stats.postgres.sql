@@ -22,7 +22,7 @@ create type cloaca.queue_statistics as (
 );
 
 create function cloaca.queue_stats(queue text default null) returns setof cloaca.queue_statistics
-language plpgsql stable
+language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column

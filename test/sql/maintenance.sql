@@ -1,0 +1,54 @@
+-- run_maintenance: expired leases, history, finished keys and estimates.
+\set SHOW_CONTEXT never
+set client_min_messages = warning;
+create extension if not exists cloaca;
+do $$ begin perform cloaca.create_tenant('test_maintenance', 'test_maintenance_user'), cloaca.set_tenant('test_maintenance'); end $$;
+reset client_min_messages;
+set timezone = 'UTC';
+set cloaca.clock = '2026-03-01 00:00:00+00';
+select dead >= 0 as ran from cloaca.run_maintenance();
+
+-- Expired: one with attempts left is ready again, one without is dead, a cancelled one leaves.
+select count(*) from cloaca.set_queue('m', lease => '10 seconds', retention => '1 hour', key_retention => '1 minute');
+select task as again from cloaca.enqueue('again', queue => 'm') \gset
+select task as dead from cloaca.enqueue('dead', queue => 'm', max_attempts => 1) \gset
+select task as gone from cloaca.enqueue('gone', queue => 'm') \gset
+select count(*) from cloaca.claim('m', 'w', 3);
+select * from cloaca.cancel_task(:gone);
+select * from cloaca.run_maintenance();
+set cloaca.clock = '2026-03-01 00:00:10+00';
+select * from cloaca.run_maintenance();
+select name, state, attempt, worker, error, errors from cloaca.list_tasks('m');
+select * from cloaca.run_maintenance();
+
+-- History and finished keys are kept as long as the queue says, and trimmed in batches.
+select count(*) from cloaca.enqueue_many('n', array_fill('{}'::jsonb, array[5]), queue => 'm', keys => array['a', 'b', 'c', 'd', 'e'],
+    priority => -1::smallint);
+select count(cloaca.complete(task, lease_id)) from cloaca.claim('m', max => 5);
+set cloaca.clock = '2026-03-01 00:01:09.999999+00';
+select * from cloaca.run_maintenance();
+set cloaca.clock = '2026-03-01 00:01:10+00';
+select * from cloaca.run_maintenance(2);
+select * from cloaca.run_maintenance();
+set cloaca.clock = '2026-03-01 01:00:10+00';
+select * from cloaca.run_maintenance(4);
+select * from cloaca.run_maintenance();
+select name, state from cloaca.list_tasks('m');
+
+-- A long queue is counted here, not by queue_stats.
+select count(*) from cloaca.enqueue_many('n', array_fill('{}'::jsonb, array[10000]), queue => 'long');
+select ready, scheduled, running, dead, exact, counted_at from cloaca.queue_stats('long');
+select count(*) from cloaca.enqueue_many('n', array_fill('{}'::jsonb, array[5000]), queue => 'long');
+select ready, scheduled, running, dead, exact, counted_at from cloaca.queue_stats('long');
+select trimmed from cloaca.run_maintenance();
+select ready, scheduled, running, dead, exact, counted_at from cloaca.queue_stats('long');
+select count(*) from cloaca.claim('long', max => 6000);
+select ready, running, exact, counted_at from cloaca.queue_stats('long');
+set cloaca.clock = '2026-03-01 01:01:10+00';
+select expired from cloaca.run_maintenance(10000);
+select ready, running, exact, counted_at from cloaca.queue_stats('long');
+select * from cloaca.drop_queue('long', true);
+select * from cloaca.queue_stats('long');
+
+reset cloaca.tenant;
+call cloaca.drop_tenant_all('test_maintenance');
