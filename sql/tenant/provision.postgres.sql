@@ -1,0 +1,35 @@
+-- @helper provision
+--
+-- Makes a tenant but for its password: owner role, login role, schema, tables, grants, default privileges and registry row, all
+-- of them or none. The names have been checked. Without a username the tenant has no login role (the default tenant).
+--
+-- Errors: name_taken, invalid_argument
+create function cloaca.provision(schema_name text, username text, connection_limit integer default null,
+    settings jsonb default null) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    owner text;
+begin
+    if to_regnamespace(quote_ident(provision.schema_name)) is not null
+        or exists (select from cloaca.tenant t where t.schema_name = provision.schema_name) then
+        perform cloaca.raise_condition('name_taken', format('Schema "%s" exists.', provision.schema_name));
+    elsif exists (select from pg_roles r where r.rolname = provision.username) then
+        perform cloaca.raise_condition('name_taken', format('Role "%s" exists.', provision.username));
+    end if;
+
+    owner := cloaca.create_owner(provision.schema_name);
+    if provision.username is not null then
+        perform cloaca.create_login(provision.username, provision.connection_limit, provision.settings);
+    end if;
+    execute format('create schema %I authorization %I', provision.schema_name, owner) || ' ' || cloaca.tenant_tables();
+    perform cloaca.register(provision.schema_name, owner, provision.username);
+exception
+    -- Someone else made one of them since it was looked up above.
+    when duplicate_object or duplicate_schema or unique_violation then
+        perform cloaca.raise_condition('name_taken',
+            format('Schema "%s" or its role was created by someone else just now.', provision.schema_name));
+end
+$$;

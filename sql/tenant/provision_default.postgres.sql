@@ -1,0 +1,17 @@
+-- @helper provision_default
+--
+-- Makes the default tenant, the schema cloaca_default, unless it is there. It has no login role: the extension's owner uses it at
+-- once, and others when grant_tenant lets them.
+create function cloaca.provision_default() returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    -- Two first users at once: the second waits here for the first one's commit.
+    lock table cloaca.tenant in share row exclusive mode;
+    if not exists (select from cloaca.tenant where schema_name = 'cloaca_default') then
+        perform cloaca.provision('cloaca_default', null);
+    end if;
+end
+$$;
