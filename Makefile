@@ -11,7 +11,7 @@ PG_CONFIG ?= pg_config
 export PG_CONFIG
 
 version := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" cloaca.control)
-sql_files := $(wildcard sql/*/*.postgres.sql sql/*/*.script.sql) sql/manifest sql/conditions sql/assemble.pl
+sql_files := $(wildcard sql/*/*.postgres.sql sql/*/*.script.sql) sql/manifest sql/conditions sql/assemble.pl sql/parts.pm
 programs := $(patsubst %/Makefile,%,$(wildcard src/cli/Makefile src/sqlite_module/Makefile))
 # PGXS comes with the server's development package: without it only the client is built.
 pgxs := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
@@ -40,7 +40,7 @@ build/cloaca--$(version).sql: $(sql_files) | build
 build/cloaca-sql-only.sql: $(sql_files) | build
 	perl sql/assemble.pl script $@
 
-build/conditions.h: sql/conditions sql/assemble.pl | build
+build/conditions.h: sql/conditions sql/assemble.pl sql/parts.pm | build
 	perl sql/assemble.pl conditions $@
 
 build:

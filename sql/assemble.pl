@@ -10,8 +10,10 @@
 use strict;
 use warnings;
 
-my ($sql) = $0 =~ m{\A(.*)/};
-$sql //= '.';
+BEGIN { unshift @INC, $0 =~ m{\A(.*)/} ? $1 : '.' }
+use parts;
+
+my $sql = $parts::sql;
 my %products = (extension => \&extension, script => \&script, conditions => \&conditions_header);
 
 my $mode = shift @ARGV // '';
@@ -22,7 +24,7 @@ if (@ARGV > 2 && $ARGV[0] eq '--only') {
 }
 die "usage: assemble.pl extension|script [--only noun,...] FILE\n       assemble.pl conditions FILE\n"
     unless $products{$mode} && @ARGV == 1;
-write_file($ARGV[0], $products{$mode}->());
+parts::write_file($ARGV[0], $products{$mode}->());
 
 # ---------------------------------------------------------------------------------------------------------------- products
 
@@ -43,7 +45,7 @@ sub script {
 
 sub conditions_header {
     my @rows = map { sprintf '    X(%s, "%s", "%s", %s, "%s")', uc $_->{name}, @$_{qw(name sqlstate)}, uc $_->{kind}, $_->{message} }
-        conditions();
+        parts::conditions();
     return "/* Every condition, in the order of sql/conditions: X(ENUMERATOR, name, SQLSTATE, KIND, message). Generated. */\n"
         . "#ifndef CLOACA_CONDITIONS_H\n#define CLOACA_CONDITIONS_H\n\n#define CLOACA_CONDITIONS(X) \\\n"
         . join(" \\\n", @rows) . "\n\n#endif\n";
@@ -54,14 +56,14 @@ sub conditions_header {
 # Registry, functions in the order of the manifest, grants.
 sub body {
     my ($kind) = @_;
-    my @functions = grep { !%wanted || $wanted{ $_->{noun} } } manifest();
+    my @functions = grep { !%wanted || $wanted{ $_->{noun} } } parts::manifest();
     my (@missing, @parts);
 
     for my $function (@functions) {
         my $file = source($function, $kind);
-        my $text = -e "$sql/$file" ? read_file("$sql/$file") : '';
-        $function->{create} = create_statement($text, $function->{name});
-        push @missing, $function->{create} ? () : $file;
+        my $text = -e "$sql/$file" ? parts::read_file("$sql/$file") : '';
+        $function->{create} = created_arguments($text, $function->{name});
+        push @missing, $file unless defined $function->{create};
         die "sql/$file: a function in C cannot be in the script; write its $function->{name}.script.sql\n"
             if $kind eq 'script' && $text =~ /MODULE_PATHNAME/;
         push @parts, "-- $function->{noun}/$function->{name}\n" . without_header($text);
@@ -73,7 +75,7 @@ sub body {
         TENANT_TABLES   => tenant_tables(),
         ADMIN_FUNCTIONS => join(', ', map { signature($_) } grep { $_->{access} eq 'admin' } @functions),
     );
-    my $text = join "\n", read_file("$sql/tenant/registry.postgres.sql"), @parts, grants(@functions);
+    my $text = join "\n", parts::read_file("$sql/tenant/registry.postgres.sql"), @parts, grants(@functions);
     $text =~ s/\@(CONDITIONS|TENANT_TABLES|ADMIN_FUNCTIONS)\@/$fill{$1}/g;
     return $text;
 }
@@ -97,17 +99,17 @@ sub grants {
 
 # The rows of a values list: condition, SQLSTATE, message.
 sub condition_rows {
-    return join ",\n", map { "        ('$_->{name}', '$_->{sqlstate}', '$_->{message}')" } conditions();
+    return join ",\n", map { "        ('$_->{name}', '$_->{sqlstate}', '$_->{message}')" } parts::conditions();
 }
 
 # All tables and indexes of a tenant, as the elements of one create schema: without semicolons and comments.
 sub tenant_tables {
     my %seen;
     my @elements;
-    for my $noun (grep { !$seen{$_}++ } map { $_->{noun} } manifest()) {
+    for my $noun (grep { !$seen{$_}++ } map { $_->{noun} } parts::manifest()) {
         my $file = "$sql/$noun/tables.postgres.sql";
         next unless -e $file;
-        my $text = read_file($file);
+        my $text = parts::read_file($file);
         $text =~ s/^\s*--.*\n//mg;
         push @elements, grep { length } map { s/^\s+|\s+$//gr } split /;\s*$/m, $text;
     }
@@ -115,51 +117,18 @@ sub tenant_tables {
     return join "\n", @elements;
 }
 
-# ------------------------------------------------------------------------------------------------------------------ reading
-
-# The functions of the manifest, in its order.
-sub manifest {
-    my @functions;
-    for (split /\n/, read_file("$sql/manifest")) {
-        next if /^\s*(#|$)/;
-        m{^(\w+)/(\w+)\s+(public|admin|owner)\s+(both|postgres|helper)\s*$} or die "sql/manifest: cannot read: $_\n";
-        push @functions, { noun => $1, name => $2, access => $3, dialects => $4 };
-    }
-    return @functions;
-}
-
-sub conditions {
-    my @conditions;
-    for (split /\n/, read_file("$sql/conditions")) {
-        next if /^\s*(#|$)/;
-        /^(\w+)\s+([0-9A-Z]{5})\s+(error|retry|lost)\s+([^'"\\]+?)\s*$/ or die "sql/conditions: cannot read: $_\n";
-        push @conditions, { name => $1, sqlstate => $2, kind => $3, message => $4 };
-    }
-    return @conditions;
-}
-
-# The statement up to its closing parenthesis, as { arguments => text }, or nothing when the file creates no such function.
-sub create_statement {
+# The arguments of the statement that creates the function, as they are written, or nothing when the file has no such statement.
+sub created_arguments {
     my ($text, $name) = @_;
     $text =~ /^create\s+(?:function|procedure)\s+cloaca\.\Q$name\E\s*(\((?:[^()']++|'[^']*'|(?1))*\))/m or return;
-    return { arguments => substr $1, 1, -1 };
+    return substr $1, 1, -1;
 }
 
 # schema.name(types), as regprocedure reads it and as grant and revoke take it.
 sub signature {
     my ($function) = @_;
-    my @types;
-    my $rest = $function->{create}{arguments};
-    # Arguments are parted by commas outside of quotes and parentheses, such as those of a default.
-    while ($rest =~ /\G\s*((?:[^,()']++|'[^']*'|(\((?:[^()']++|'[^']*'|(?2))*\)))+),?/g) {
-        my $argument = $1 =~ s/\s+/ /gr;
-        next if $argument =~ /^\s*$/;
-        $argument =~ s/\s+default\b.*|\s*=.*//s;
-        $argument =~ s/^\s+|\s+$//g;
-        next if $argument =~ /^out /;
-        push @types, $argument =~ s/^(?:(?:in|inout|variadic) )?\w+ (?=\w)//r;
-    }
-    return "cloaca.$function->{name}(" . join(', ', @types) . ')';
+    my @arguments = map { parts::argument(s/^(?:in|inout|variadic) //r) } grep { !/^out / } parts::split_list($function->{create});
+    return "cloaca.$function->{name}(" . join(', ', map { $_->{type} } @arguments) . ')';
 }
 
 # Without the comment block at the top, which the reference is made from.
@@ -167,19 +136,4 @@ sub without_header {
     my ($text) = @_;
     $text =~ s/\A(?:--.*\n|\s*\n)+//;
     return $text;
-}
-
-sub read_file {
-    my ($file) = @_;
-    open my $handle, '<', $file or die "$file: $!\n";
-    local $/;
-    return <$handle> // '';
-}
-
-sub write_file {
-    my ($file, $text) = @_;
-    open my $handle, '>', "$file.$$" or die "$file.$$: $!\n";
-    print $handle $text or die "$file.$$: $!\n";
-    close $handle or die "$file.$$: $!\n";
-    rename "$file.$$", $file or die "$file: $!\n";
 }
