@@ -5,7 +5,7 @@ use strict;
 use warnings;
 
 # The folder.
-our ($sql) = __FILE__ =~ m{\A(.*)/};
+our $sql = __FILE__ =~ m{\A(.*)/} ? $1 : '.';
 
 # The functions of the manifest, in its order: noun, name, access, dialects.
 sub manifest {
