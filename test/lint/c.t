@@ -1,0 +1,42 @@
+#!/usr/bin/perl
+# The C code: its style, and what two compilers and two analysers have to say about it. Quiet is right.
+use strict;
+use warnings;
+use Test::More;
+
+my $pg_config = $ENV{PG_CONFIG} || 'pg_config';
+chomp(my ($server, $include) = map { scalar `$pg_config --$_` } qw(includedir-server includedir));
+my ($version) = do { local @ARGV = 'cloaca.control'; map { /^default_version = '(.*)'/ } <> };
+
+# Other people's headers are -isystem: only ours are judged.
+my @client = ("-std=c11", '-D_GNU_SOURCE', "-DCLOACA_VERSION=\"$version\"", qw(-Ibuild -Isrc/client -Isrc/common -Isrc/cli), "-isystem$include");
+my @extension = ('-std=gnu11', '-D_GNU_SOURCE', "-DCLOACA_VERSION=\"$version\"", qw(-Ibuild -Isrc/extension -Isrc/common), "-isystem$server");
+my %flags;
+$flags{$_} = \@client for grep { !m{^src/extension/} } glob 'src/*/*.c test/client/*.c test/conformance/*.c bench/*.c';
+$flags{$_} = \@extension for glob 'src/extension/*.c';
+my @sources = sort keys %flags;
+my @headers = grep { !/^build/ } glob 'src/*/*.h test/client/*.h';
+
+quiet('clang-format', 'clang-format', '--dry-run', '-Werror', @sources, @headers);
+for my $compiler ('gcc', 'clang') {
+    quiet("$compiler $_", $compiler, '-fsyntax-only', qw(-O2 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror), pedantry($_),
+        @{ $flags{$_} }, $_) for @sources;
+}
+quiet('cppcheck', 'cppcheck', qw(--quiet -j2 --std=c11 --inline-suppr --error-exitcode=1), '--enable=warning,performance,portability',
+    qw(--suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches), qw(-Ibuild -Isrc/client -Isrc/common), @sources);
+quiet("clang-tidy $_", 'clang-tidy', '--quiet', $_, '--', @{ $flags{$_} }) for @sources;
+done_testing();
+
+# PostgreSQL's macros declare what they shadow and leave parameters unused.
+sub pedantry {
+    my ($source) = @_;
+    return $source =~ m{^src/extension/} ? qw(-Wno-shadow -Wno-unused-parameter) : ();
+}
+
+# A test that passes when the command succeeds, and shows what it says otherwise.
+sub quiet {
+    my ($name, @command) = @_;
+    open my $pipe, '-|', 'sh', '-c', '"$0" "$@" 2>&1', @command or die $!;
+    my @said = <$pipe>;
+    ok(close($pipe), $name) or diag(@said);
+}
