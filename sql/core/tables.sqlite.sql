@@ -5,3 +5,11 @@ create table if not exists cloaca_meta (
 ) strict;
 
 insert or ignore into cloaca_meta (id, table_version) values (1, 1);
+
+-- What one statement of a function tells those after it, within one call. Every function that uses it clears it first.
+create table if not exists cloaca_scratch (
+    n        integer primary key,
+    task     integer,
+    lease_id integer,
+    outcome  text
+) strict;

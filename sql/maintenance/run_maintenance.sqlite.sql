@@ -1,1 +1,101 @@
 -- @function run_maintenance(max integer = 1000) -> expired bigint, dead bigint, cancelled bigint, trimmed bigint, keys bigint
+--
+-- The scratch table holds what was found, for the statements that act on it and for the answer.
+
+-- @raise invalid_argument
+select detail from (select case
+    when :max is null or :max not between 1 and 10000 then 'The max must be from 1 to 10000.'
+    end as detail)
+where detail is not null;
+
+delete from cloaca_scratch;
+
+insert into cloaca_scratch (task, outcome)
+select id, case when cancelled then 'cancelled' when attempt >= max_attempts then 'dead' else 'expired' end
+from cloaca_task where lease_until <= :now
+order by id limit :max;
+
+insert into cloaca_task_history (task, queue, finished_at, state, priority, run_at, attempt, max_attempts, lease_id, claimed_at,
+    enqueued_at, execution, name, worker, key, payload, errors)
+select t.id, t.queue, :now, 'cancelled', t.priority, t.run_at, t.attempt, t.max_attempts, t.lease_id, t.claimed_at,
+    t.enqueued_at, t.execution, t.name, t.worker, t.key, t.payload, t.errors
+from cloaca_task t join cloaca_queue q on q.queue = t.queue and q.retention > 0
+where t.id in (select task from cloaca_scratch where outcome = 'cancelled');
+
+insert into cloaca_dead_letter (task, queue, failed_at, priority, attempt, max_attempts, lease_id, claimed_at, enqueued_at, execution,
+    name, worker, key, payload, retry, error, errors)
+select id, queue, :now, priority, attempt, max_attempts, lease_id, claimed_at, enqueued_at, execution,
+    name, worker, key, payload, retry, 'lease expired', json_insert(
+        case when json_array_length(errors) >= 100 then json_remove(errors, '$[0]') else coalesce(errors, '[]') end, '$[#]',
+        json_object('attempt', attempt, 'worker', worker, 'error', 'lease expired', 'at',
+            strftime('%Y-%m-%dT%H:%M:%S', :now / 1000000, 'unixepoch') || printf('.%06dZ', :now % 1000000)))
+from cloaca_task
+where id in (select task from cloaca_scratch where outcome = 'dead')
+order by id;
+
+delete from cloaca_task where id in (select task from cloaca_scratch where outcome <> 'expired');
+
+update cloaca_task set lease_id = null, lease_until = null, worker = null,
+    errors = json_insert(
+        case when json_array_length(errors) >= 100 then json_remove(errors, '$[0]') else coalesce(errors, '[]') end, '$[#]',
+        json_object('attempt', attempt, 'worker', worker, 'error', 'lease expired', 'at',
+            strftime('%Y-%m-%dT%H:%M:%S', :now / 1000000, 'unixepoch') || printf('.%06dZ', :now % 1000000)))
+where id in (select task from cloaca_scratch where outcome = 'expired');
+
+with recursive name (queue) as (
+    select min(queue) from cloaca_task_history
+    union all
+    select (select min(h.queue) from cloaca_task_history h where h.queue > name.queue) from name where queue is not null
+)
+insert into cloaca_scratch (task, outcome)
+select h.task, 'trimmed'
+from name left join cloaca_queue q on q.queue = name.queue
+    cross join cloaca_task_history h on h.queue = name.queue and h.finished_at <= :now - coalesce(q.retention, 0)
+limit :max;
+
+delete from cloaca_task_history where task in (select task from cloaca_scratch where outcome = 'trimmed');
+
+delete from cloaca_finished_key where (queue, key) in (
+    select queue, key from cloaca_finished_key where until <= :now order by until limit :max);
+
+insert into cloaca_scratch (task, outcome) values (changes(), 'keys');
+
+insert into cloaca_queue_estimate (queue, ready, scheduled, running, dead, counted_at)
+with recursive live (queue) as (
+    select min(queue) from cloaca_task
+    union all
+    select (select min(t.queue) from cloaca_task t where t.queue > live.queue) from live where queue is not null
+), dead (queue) as (
+    select min(queue) from cloaca_dead_letter
+    union all
+    select (select min(d.queue) from cloaca_dead_letter d where d.queue > dead.queue) from dead where queue is not null
+), long (queue) as (
+    select queue from live
+    where (select count(*) from (select 1 from cloaca_task t where t.queue = live.queue limit 10001)) > 10000
+    union
+    select queue from dead
+    where (select count(*) from (select 1 from cloaca_dead_letter d where d.queue = dead.queue and d.status = 'failed' limit 10001)) > 10000
+), counted as (
+    select queue, (select count(*) from cloaca_task t where t.queue = long.queue) as live,
+        (select count(*) from cloaca_task t where t.queue = long.queue and t.run_at > :now) as scheduled,
+        (select count(*) from cloaca_task t
+         where +t.queue = long.queue and t.lease_until is not null and t.run_at <= :now
+            and (t.cancelled or t.lease_until > :now or t.attempt >= t.max_attempts)) as running,
+        (select count(*) from cloaca_dead_letter d where d.queue = long.queue and d.status = 'failed') as dead
+    from long
+    where not exists (select 1 from cloaca_queue_estimate e where e.queue = long.queue and e.counted_at > :now - 60000000)
+)
+select queue, live - scheduled - running, scheduled, running, dead, :now from counted where true
+on conflict (queue) do update set ready = excluded.ready, scheduled = excluded.scheduled, running = excluded.running,
+    dead = excluded.dead, counted_at = excluded.counted_at;
+
+delete from cloaca_queue_estimate
+where max(ready, scheduled, running, dead) <= 10000
+    or (select count(*) from (select 1 from cloaca_task t where t.queue = cloaca_queue_estimate.queue limit 10001)) <= 10000
+    and (select count(*) from (
+        select 1 from cloaca_dead_letter d where d.queue = cloaca_queue_estimate.queue and d.status = 'failed' limit 10001)) <= 10000;
+
+select count(*) filter (where outcome = 'expired') as expired, count(*) filter (where outcome = 'dead') as dead,
+    count(*) filter (where outcome = 'cancelled') as cancelled, count(*) filter (where outcome = 'trimmed') as trimmed,
+    sum(task) filter (where outcome = 'keys') as keys
+from cloaca_scratch;

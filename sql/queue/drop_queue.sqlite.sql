@@ -1,1 +1,39 @@
 -- @function drop_queue(queue text, force boolean = false) -> dropped bigint
+--
+-- The scratch row carries the count from before the deletes to the answer.
+
+-- @raise invalid_name
+select 'The queue name must have 1 to 200 bytes and no control characters.' as detail
+where :queue is null or length(cast(:queue as blob)) not between 1 and 200 or :queue glob '*[' || char(1, 45, 31, 127) || ']*';
+
+-- @raise unknown_queue
+select 'Queue "' || :queue || '" does not exist.' as detail
+where not exists (select 1 from cloaca_queue where queue = :queue)
+    and not exists (select 1 from cloaca_task where queue = :queue)
+    and not exists (select 1 from cloaca_dead_letter where queue = :queue)
+    and not exists (select 1 from cloaca_task_history where queue = :queue);
+
+-- @raise queue_not_empty
+select 'Queue "' || :queue || '" still has tasks.' as detail, 'Drop it with force => true to delete them.' as hint
+where not coalesce(:force, 0)
+    and (exists (select 1 from cloaca_task where queue = :queue)
+        or exists (select 1 from cloaca_dead_letter where queue = :queue and status = 'failed'));
+
+delete from cloaca_scratch;
+
+insert into cloaca_scratch (task)
+select (select count(*) from cloaca_task where queue = :queue) + (select count(*) from cloaca_dead_letter where queue = :queue);
+
+delete from cloaca_queue where queue = :queue;
+
+delete from cloaca_queue_estimate where queue = :queue;
+
+delete from cloaca_task where queue = :queue;
+
+delete from cloaca_dead_letter where queue = :queue;
+
+delete from cloaca_task_history where queue = :queue;
+
+delete from cloaca_finished_key where queue = :queue;
+
+select task as dropped from cloaca_scratch;

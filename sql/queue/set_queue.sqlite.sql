@@ -1,1 +1,34 @@
 -- @function set_queue(queue text, paused boolean = null, lease interval = null, max_attempts integer = null, retry jsonb = null, retention interval = null, key_retention interval = null) -> queue text, paused boolean, lease interval, max_attempts integer, retry jsonb, retention interval, key_retention interval
+--
+-- A queue's row is made here alone, with the defaults of the table.
+
+-- @raise invalid_name
+select 'The queue name must have 1 to 200 bytes and no control characters.' as detail
+where :queue is null or length(cast(:queue as blob)) not between 1 and 200 or :queue glob '*[' || char(1, 45, 31, 127) || ']*';
+
+-- @raise invalid_argument
+select detail from (select case
+    when :lease not between 1 and 315576000000000 then 'The lease must be more than 0 and at most 10 years.'
+    when :max_attempts not between 1 and 1000000 then 'The max_attempts must be from 1 to 1000000.'
+    when :retry is not null and (json_type(:retry) <> 'object' or exists (
+        select 1 from json_each(:retry) where not case key
+            when 'strategy' then type = 'text' and value in ('fixed', 'linear', 'exponential')
+            when 'initial' then type in ('integer', 'real') and value between 0 and 315576000
+            when 'max' then type in ('integer', 'real') and value between 0 and 315576000
+            when 'jitter' then type in ('integer', 'real') and value between 0 and 1
+            else 0 end))
+        then 'The retry policy must be an object with strategy (fixed, linear or exponential), initial and max (seconds from 0 to ' ||
+            '315576000) and jitter (from 0 to 1).'
+    when :retention not between 0 and 315576000000000 then 'The retention must be from 0 to 10 years.'
+    when :key_retention not between 0 and 315576000000000 then 'The key_retention must be from 0 to 10 years.'
+    end as detail)
+where detail is not null;
+
+insert or ignore into cloaca_queue (queue, created_at) values (:queue, :now);
+
+update cloaca_queue set paused = coalesce(:paused, paused), lease = coalesce(:lease, lease),
+    max_attempts = coalesce(:max_attempts, max_attempts), retry = coalesce(:retry, retry),
+    retention = coalesce(:retention, retention), key_retention = coalesce(:key_retention, key_retention)
+where queue = :queue;
+
+select queue, paused, lease, max_attempts, retry, retention, key_retention from cloaca_queue where queue = :queue;

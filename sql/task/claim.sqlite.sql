@@ -1,1 +1,44 @@
 -- @function claim(queue text = 'default', worker text = null, max integer = 1, lease interval = null) -> task bigint, lease_id bigint, attempt integer, name text, payload jsonb, priority smallint, run_at timestamptz, lease_until timestamptz, max_attempts integer, execution bigint
+--
+-- Priorities are visited one after the other by seeks, so that tasks scheduled for later are never walked over. The rows come in
+-- the order of the index, priority by priority: an order by would sort the whole backlog.
+
+-- @raise invalid_name
+select 'The ' || what || ' must have 1 to 200 bytes and no control characters.' as detail
+from (select 'queue name' as what, :queue as name union all select 'worker name', coalesce(:worker, '-'))
+where name is null or length(cast(name as blob)) not between 1 and 200 or name glob '*[' || char(1, 45, 31, 127) || ']*'
+limit 1;
+
+-- @raise invalid_argument
+select detail from (select case
+    when :max is null or :max not between 1 and 10000 then 'The max must be from 1 to 10000.'
+    when :lease not between 1 and 315576000000000 then 'The lease must be more than 0 and at most 10 years.'
+    end as detail)
+where detail is not null;
+
+with recursive level (priority) as (
+    select min(priority) from cloaca_task where queue = :queue
+    union all
+    select (select min(t.priority) from cloaca_task t where t.queue = :queue and t.priority > level.priority)
+    from level where priority is not null
+    order by 1
+)
+update cloaca_task set lease_id = :lease_base + id,
+    lease_until = :now + coalesce(:lease, (select lease from cloaca_queue where queue = :queue), 30000000),
+    claimed_at = :now, attempt = attempt + 1, worker = :worker,
+    errors = case when lease_id is null then errors else json_insert(
+        case when json_array_length(errors) >= 100 then json_remove(errors, '$[0]') else coalesce(errors, '[]') end, '$[#]',
+        json_object('attempt', attempt, 'worker', worker, 'error', 'lease expired', 'at',
+            strftime('%Y-%m-%dT%H:%M:%S', :now / 1000000, 'unixepoch') || printf('.%06dZ', :now % 1000000))) end
+where id in (
+    select t.id from level cross join cloaca_task t
+    where t.queue = :queue and t.priority = level.priority and t.run_at <= :now and not t.cancelled
+        and (t.lease_id is null or (t.lease_until <= :now and t.attempt < t.max_attempts))
+        and not exists (select 1 from cloaca_queue where queue = :queue and paused)
+    limit :max);
+
+select id as task, lease_id, attempt, name, payload, priority, run_at, lease_until, max_attempts, execution
+from cloaca_task
+where lease_until = :now + coalesce(:lease, (select lease from cloaca_queue where queue = :queue), 30000000)
+    and lease_id = :lease_base + id
+order by priority, run_at, id;

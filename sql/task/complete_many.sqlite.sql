@@ -1,1 +1,51 @@
 -- @function complete_many(tasks bigint[], lease_ids bigint[], results jsonb[] = null) -> task bigint, outcome text
+--
+-- The scratch table carries the outcomes past the statements that act on them.
+
+-- @raise invalid_argument
+select detail from (select case
+    when :tasks is null or :lease_ids is null or json_array_length(:tasks) <> json_array_length(:lease_ids)
+        then 'The tasks and lease_ids must be arrays of the same length.'
+    when json_array_length(:results) <> json_array_length(:tasks) then 'The results must be as many as the tasks.'
+    when length(cast(:results as blob)) > 67108864 and exists (
+        select 1 from json_each(:results) where length(cast(value as blob)) > 67108864)
+        then 'The result must have at most 64 MiB.'
+    end as detail)
+where detail is not null;
+
+delete from cloaca_scratch;
+
+insert into cloaca_scratch (n, task, lease_id, outcome)
+with task as materialized (select key as n, value as id from json_each(:tasks)),
+lease as materialized (select key as n, value as id from json_each(:lease_ids))
+select task.n, task.id, lease.id, case
+    when t.cancelled then 'cancelled'
+    when t.id is not null or exists (
+        select 1 from cloaca_task_history h where h.task = task.id and h.lease_id = lease.id and h.state = 'completed') then 'completed'
+    else 'lease_lost' end
+from task join lease on lease.n = task.n left join cloaca_task t on t.id = task.id and t.lease_id = lease.id;
+
+with result as materialized (
+    select key as n, case type when 'null' then null when 'object' then value when 'array' then value else :results -> fullkey end as value
+    from json_each(:results)
+)
+insert into cloaca_task_history (task, queue, finished_at, state, priority, run_at, attempt, max_attempts, lease_id, claimed_at,
+    enqueued_at, execution, name, worker, key, payload, result, errors)
+select t.id, t.queue, :now, s.outcome, t.priority, t.run_at, t.attempt, t.max_attempts, t.lease_id, t.claimed_at,
+    t.enqueued_at, t.execution, t.name, t.worker, t.key, t.payload, r.value, t.errors
+from cloaca_scratch s join cloaca_task t on t.id = s.task and t.lease_id = s.lease_id
+    join cloaca_queue q on q.queue = t.queue and q.retention > 0 left join result r on r.n = s.n
+where s.outcome <> 'lease_lost'
+order by s.n
+on conflict (task) do nothing;
+
+insert into cloaca_finished_key (queue, key, task, until)
+select t.queue, t.key, t.id, :now + q.key_retention
+from cloaca_scratch s join cloaca_task t on t.id = s.task
+    join cloaca_queue q on q.queue = t.queue and q.key_retention > 0
+where s.outcome = 'completed' and t.key is not null
+on conflict (queue, key) do update set task = excluded.task, until = excluded.until;
+
+delete from cloaca_task where id in (select task from cloaca_scratch where outcome <> 'lease_lost');
+
+select task, outcome from cloaca_scratch order by n;

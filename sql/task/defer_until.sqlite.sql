@@ -1,1 +1,22 @@
 -- @function defer_until(task bigint, lease_id bigint, run_at timestamptz) -> void
+--
+-- What is refused takes the update back.
+
+-- @raise invalid_argument
+select detail from (select case
+    when :run_at is null or :run_at not between -62135596800000000 and 253402300799999999
+        then 'The run_at must be a time between the years 1 and 9999.'
+    end as detail)
+where detail is not null;
+
+-- @raise cancelled
+select 'Task ' || :task || ' was cancelled while it ran.' as detail, 'Release the task to acknowledge it.' as hint
+from cloaca_task where id = :task and lease_id = :lease_id and cancelled;
+
+update cloaca_task set lease_id = null, lease_until = null, worker = null, claimed_at = null, attempt = attempt - 1, run_at = :run_at
+where id = :task and lease_id = :lease_id;
+
+-- @raise lease_lost
+select 'Task ' || coalesce(:task, 'null') || ' is not held under this lease.' as detail,
+    'Its lease expired, another worker holds it, or it is finished.' as hint
+where changes() = 0;

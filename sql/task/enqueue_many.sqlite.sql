@@ -1,1 +1,74 @@
 -- @function enqueue_many(name text, payloads jsonb[], queue text = 'default', priority smallint = 0, run_at timestamptz = null, delay interval = null, keys text[] = null, max_attempts integer = null, retry jsonb = null) -> task bigint, created boolean
+--
+-- New ids are consecutive, for there is no other writer: those of tasks without a key are counted, those with one looked up.
+-- Of several payloads with one key the first is the task.
+
+-- @raise invalid_name
+select 'The ' || what || ' must have 1 to 200 bytes and no control characters.' as detail
+from (select 'task name' as what, :name as name union all select 'queue name', :queue)
+where name is null or length(cast(name as blob)) not between 1 and 200 or name glob '*[' || char(1, 45, 31, 127) || ']*'
+limit 1;
+
+-- @raise invalid_argument
+select detail from (select case
+    when :payloads is null then 'The payloads must be an array.'
+    when exists (select 1 from json_each(:payloads) where type = 'null') then 'The payload must not be null.'
+    when length(cast(:payloads as blob)) > 67108864 and exists (
+        select 1 from json_each(:payloads) where length(cast(value as blob)) > 67108864)
+        then 'The payload must have at most 64 MiB.'
+    when :priority is null then 'The priority must not be null.'
+    when :run_at is not null and :delay is not null then 'Give run_at or delay, not both.'
+    when :run_at not between -62135596800000000 and 253402300799999999
+        then 'The run_at must be a time between the years 1 and 9999.'
+    when :delay not between 0 and 315576000000000 then 'The delay must be from 0 to 10 years.'
+    when json_array_length(:keys) <> json_array_length(:payloads) then 'The keys must be as many as the payloads.'
+    end as detail)
+where detail is not null;
+
+-- @raise invalid_name
+select 'The key must have 1 to 500 bytes and no control characters.' as detail
+from json_each(:keys)
+where length(cast(value as blob)) not between 1 and 500 or value glob '*[' || char(1, 45, 31, 127) || ']*'
+limit 1;
+
+-- @raise invalid_argument
+select detail from (select case
+    when :max_attempts not between 1 and 1000000 then 'The max_attempts must be from 1 to 1000000.'
+    when :retry is not null and (json_type(:retry) <> 'object' or exists (
+        select 1 from json_each(:retry) where not case key
+            when 'strategy' then type = 'text' and value in ('fixed', 'linear', 'exponential')
+            when 'initial' then type in ('integer', 'real') and value between 0 and 315576000
+            when 'max' then type in ('integer', 'real') and value between 0 and 315576000
+            when 'jitter' then type in ('integer', 'real') and value between 0 and 1
+            else 0 end))
+        then 'The retry policy must be an object with strategy (fixed, linear or exponential), initial and max (seconds from 0 to ' ||
+            '315576000) and jitter (from 0 to 1).'
+    end as detail)
+where detail is not null;
+
+insert into cloaca_task (queue, priority, run_at, max_attempts, enqueued_at, name, key, payload, retry)
+with keyed (n, key, first_n) as materialized (
+    select key, value, min(key) over (partition by value) from json_each(:keys) where value is not null
+)
+select :queue, :priority, coalesce(:run_at, :now + :delay, :now),
+    coalesce(:max_attempts, (select max_attempts from cloaca_queue where queue = :queue), 3), :now, :name, k.key,
+    case when p.type in ('object', 'array') then p.value else :payloads -> p.fullkey end, :retry
+from json_each(:payloads) p left join keyed k on k.n = p.key
+where k.key is null
+    or k.n = k.first_n
+    and not exists (select 1 from cloaca_task where queue = :queue and key = k.key)
+    and not exists (select 1 from cloaca_finished_key where queue = :queue and key = k.key and until > :now)
+order by p.key;
+
+with keyed (n, key, first_n) as materialized (
+    select key, value, min(key) over (partition by value) from json_each(:keys) where value is not null
+), holder (key, task) as materialized (
+    select key, coalesce((select id from cloaca_task where queue = :queue and key = keyed.key),
+        (select task from cloaca_finished_key where queue = :queue and key = keyed.key))
+    from keyed where n = first_n
+), item (n, holder, created) as (
+    select p.key, h.task, k.key is null or (k.n = k.first_n and changes() > 0 and h.task > last_insert_rowid() - changes())
+    from json_each(:payloads) p left join keyed k on k.n = p.key left join holder h on h.key = k.key
+)
+select coalesce(holder, last_insert_rowid() - changes() + sum(created) over (order by n)) as task, created
+from item order by n;

@@ -1,1 +1,40 @@
 -- @function retry_task(task bigint = null, queue text = null, max integer = null) -> retried bigint
+--
+-- Dead letters whose key a live task has stay, and of several with one key the oldest goes.
+
+-- @raise invalid_argument
+select detail from (select case
+    when (:task is null) = (:queue is null) then 'Give either task or queue.'
+    when :max not between 1 and 10000 then 'The max must be from 1 to 10000.'
+    end as detail)
+where detail is not null;
+
+-- @raise invalid_name
+select 'The queue name must have 1 to 200 bytes and no control characters.' as detail
+where length(cast(:queue as blob)) not between 1 and 200 or :queue glob '*[' || char(1, 45, 31, 127) || ']*';
+
+-- @raise unknown_task
+select 'Task ' || :task || ' is no dead letter.' as detail
+where :task is not null and not exists (select 1 from cloaca_dead_letter where task = :task and status = 'failed');
+
+-- @raise duplicate_key
+select 'The key of task ' || :task || ' is in use by task ' || t.id || '.' as detail
+from cloaca_dead_letter d join cloaca_task t on t.queue = d.queue and t.key = d.key
+where d.task = :task and d.status = 'failed';
+
+insert into cloaca_task (id, queue, priority, run_at, max_attempts, enqueued_at, execution, name, key, payload, retry, errors)
+select d.task, d.queue, d.priority, :now, d.max_attempts, d.enqueued_at, d.execution, d.name, d.key, d.payload, d.retry, d.errors
+from cloaca_dead_letter d
+where (d.task = :task or d.queue = :queue) and d.status = 'failed'
+    and (d.key is null or not exists (select 1 from cloaca_task t where t.queue = d.queue and t.key = d.key))
+    and (d.key is null or :queue is null or not exists (
+        select 1 from cloaca_dead_letter e where e.queue = d.queue and e.key = d.key and e.status = 'failed' and e.id < d.id))
+order by d.id limit coalesce(:max, -1);
+
+delete from cloaca_dead_letter where id in (
+    select d.id from cloaca_dead_letter d
+    where (d.task = :task or d.queue = :queue) and d.status = 'failed'
+        and exists (select 1 from cloaca_task t where t.id = d.task)
+    order by d.id limit changes());
+
+select changes() as retried;
