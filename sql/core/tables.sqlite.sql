@@ -11,5 +11,6 @@ create table if not exists cloaca_scratch (
     n        integer primary key,
     task     integer,
     lease_id integer,
-    outcome  text
+    outcome  text,
+    queue    text
 ) strict;

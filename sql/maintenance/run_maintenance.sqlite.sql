@@ -60,40 +60,49 @@ delete from cloaca_finished_key where (queue, key) in (
 
 insert into cloaca_scratch (task, outcome) values (changes(), 'keys');
 
-insert into cloaca_queue_estimate (queue, ready, scheduled, running, dead, counted_at)
-with recursive live (queue) as (
-    select min(queue) from cloaca_task
+with recursive level (queue, priority) as (
+    select queue, priority from cloaca_task
+    where id = (select id from cloaca_task order by queue, priority, run_at, id limit 1)
     union all
-    select (select min(t.queue) from cloaca_task t where t.queue > live.queue) from live where queue is not null
+    select t.queue, t.priority from level cross join cloaca_task t
+    where t.id = (
+        select n.id from cloaca_task n where (n.queue, n.priority) > (level.queue, level.priority)
+        order by n.queue, n.priority, n.run_at, n.id limit 1)
 ), dead (queue) as (
     select min(queue) from cloaca_dead_letter
     union all
     select (select min(d.queue) from cloaca_dead_letter d where d.queue > dead.queue) from dead where queue is not null
-), long (queue) as (
-    select queue from live
-    where (select count(*) from (select 1 from cloaca_task t where t.queue = live.queue limit 10001)) > 10000
-    union
-    select queue from dead
-    where (select count(*) from (select 1 from cloaca_dead_letter d where d.queue = dead.queue and d.status = 'failed' limit 10001)) > 10000
-), counted as (
-    select queue, (select count(*) from cloaca_task t where t.queue = long.queue) as live,
-        (select count(*) from cloaca_task t where t.queue = long.queue and t.run_at > :now) as scheduled,
-        (select count(*) from cloaca_task t
-         where +t.queue = long.queue and t.lease_until is not null and t.run_at <= :now
-            and (t.cancelled or t.lease_until > :now or t.attempt >= t.max_attempts)) as running,
-        (select count(*) from cloaca_dead_letter d where d.queue = long.queue and d.status = 'failed') as dead
-    from long
-    where not exists (select 1 from cloaca_queue_estimate e where e.queue = long.queue and e.counted_at > :now - 60000000)
+), name (queue) as (
+    select queue from level union select queue from dead where queue is not null
 )
-select queue, live - scheduled - running, scheduled, running, dead, :now from counted where true
+insert into cloaca_scratch (queue)
+select queue from name
+where (select count(*) from (
+        select 1 from level l cross join cloaca_task d
+        where l.queue = name.queue and d.queue = l.queue and d.priority = l.priority and d.run_at <= :now limit 10001)) > 10000
+    or (select count(*) from (
+        select 1 from level l cross join cloaca_task d
+        where l.queue = name.queue and d.queue = l.queue and d.priority = l.priority and d.run_at > :now limit 10001)) > 10000
+    or (select count(*) from (
+        select 1 from cloaca_dead_letter d where d.queue = name.queue and d.status = 'failed' limit 10001)) > 10000;
+
+delete from cloaca_queue_estimate where queue not in (select queue from cloaca_scratch where queue is not null);
+
+insert into cloaca_queue_estimate (queue, ready, scheduled, running, dead, counted_at)
+select queue, live - scheduled - running, scheduled, running, dead, :now
+from (
+    select s.queue, (select count(*) from cloaca_task t where t.queue = s.queue) as live,
+        (select count(*) from cloaca_task t where t.queue = s.queue and t.run_at > :now) as scheduled,
+        (select count(*) from cloaca_task t
+         where +t.queue = s.queue and t.lease_until is not null and t.run_at <= :now
+            and (t.cancelled or t.lease_until > :now or t.attempt >= t.max_attempts)) as running,
+        (select count(*) from cloaca_dead_letter d where d.queue = s.queue and d.status = 'failed') as dead
+    from cloaca_scratch s
+    where s.queue is not null
+        and not exists (select 1 from cloaca_queue_estimate e where e.queue = s.queue and e.counted_at > :now - 60000000))
+where true
 on conflict (queue) do update set ready = excluded.ready, scheduled = excluded.scheduled, running = excluded.running,
     dead = excluded.dead, counted_at = excluded.counted_at;
-
-delete from cloaca_queue_estimate
-where max(ready, scheduled, running, dead) <= 10000
-    or (select count(*) from (select 1 from cloaca_task t where t.queue = cloaca_queue_estimate.queue limit 10001)) <= 10000
-    and (select count(*) from (
-        select 1 from cloaca_dead_letter d where d.queue = cloaca_queue_estimate.queue and d.status = 'failed' limit 10001)) <= 10000;
 
 select count(*) filter (where outcome = 'expired') as expired, count(*) filter (where outcome = 'dead') as dead,
     count(*) filter (where outcome = 'cancelled') as cancelled, count(*) filter (where outcome = 'trimmed') as trimmed,

@@ -36,10 +36,10 @@ with recursive level (queue, priority) as (
     select queue,
         (select count(*) from (
             select 1 from level l cross join cloaca_task d
-            where l.queue = name.queue and d.queue = l.queue and d.priority = l.priority and d.run_at <= :now limit 20001)) as due,
+            where l.queue = name.queue and d.queue = l.queue and d.priority = l.priority and d.run_at <= :now limit 10001)) as due,
         (select count(*) filter (where cancelled or lease_id is not null and (lease_until > :now or attempt >= max_attempts)) from (
             select d.cancelled, d.lease_id, d.lease_until, d.attempt, d.max_attempts from level l cross join cloaca_task d
-            where l.queue = name.queue and d.queue = l.queue and d.priority = l.priority and d.run_at <= :now limit 20001)) as running,
+            where l.queue = name.queue and d.queue = l.queue and d.priority = l.priority and d.run_at <= :now limit 10001)) as running,
         (select count(*) from (
             select 1 from level l cross join cloaca_task d
             where l.queue = name.queue and d.queue = l.queue and d.priority = l.priority and d.run_at > :now limit 10001)) as scheduled,
@@ -52,8 +52,8 @@ with recursive level (queue, priority) as (
             order by d.run_at limit 1)) from level l where l.queue = name.queue) as oldest_ready
     from name
 ), bounded as (
-    select queue, min(due - running, 10001) as ready, scheduled, min(running, 10001) as running, dead, :now - oldest_ready as oldest_ready_age,
-        due <= 20000 and max(due - running, scheduled, running, dead) <= 10000 as exact
+    select queue, due - running as ready, scheduled, running, dead, :now - oldest_ready as oldest_ready_age,
+        max(due, scheduled, dead) <= 10000 as exact
     from counted
 )
 select b.queue, coalesce(e.ready, b.ready) as ready, coalesce(e.scheduled, b.scheduled) as scheduled,

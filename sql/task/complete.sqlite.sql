@@ -1,6 +1,6 @@
 -- @function complete(task bigint, lease_id bigint, result jsonb = null) -> void
 --
--- Nothing but a delete where the queue keeps neither history nor keys. What is refused takes everything back.
+-- Nothing but a delete where the queue keeps neither history nor keys.
 
 -- @raise invalid_argument
 select 'The result must have at most 64 MiB.' as detail where length(cast(:result as blob)) > 67108864;
@@ -8,6 +8,12 @@ select 'The result must have at most 64 MiB.' as detail where length(cast(:resul
 -- @raise cancelled
 select 'Task ' || :task || ' was cancelled while it ran.' as detail, 'Release the task to acknowledge it.' as hint
 from cloaca_task where id = :task and lease_id = :lease_id and cancelled;
+
+-- @raise lease_lost
+select 'Task ' || coalesce(:task, 'null') || ' is not held under this lease.' as detail,
+    'Its lease expired, another worker holds it, or it is finished.' as hint
+where not exists (select 1 from cloaca_task where id = :task and lease_id = :lease_id)
+    and not exists (select 1 from cloaca_task_history where task = :task and lease_id = :lease_id and state = 'completed');
 
 insert into cloaca_task_history (task, queue, finished_at, state, priority, run_at, attempt, max_attempts, lease_id, claimed_at,
     enqueued_at, execution, name, worker, key, payload, result, errors)
@@ -23,9 +29,3 @@ where t.id = :task and t.lease_id = :lease_id and t.key is not null
 on conflict (queue, key) do update set task = excluded.task, until = excluded.until;
 
 delete from cloaca_task where id = :task and lease_id = :lease_id;
-
--- @raise lease_lost
-select 'Task ' || coalesce(:task, 'null') || ' is not held under this lease.' as detail,
-    'Its lease expired, another worker holds it, or it is finished.' as hint
-where changes() = 0
-    and not exists (select 1 from cloaca_task_history where task = :task and lease_id = :lease_id and state = 'completed');

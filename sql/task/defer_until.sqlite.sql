@@ -1,6 +1,6 @@
 -- @function defer_until(task bigint, lease_id bigint, run_at timestamptz) -> void
 --
--- What is refused takes the update back.
+-- The attempt does not count.
 
 -- @raise invalid_argument
 select detail from (select case
@@ -13,10 +13,9 @@ where detail is not null;
 select 'Task ' || :task || ' was cancelled while it ran.' as detail, 'Release the task to acknowledge it.' as hint
 from cloaca_task where id = :task and lease_id = :lease_id and cancelled;
 
-update cloaca_task set lease_id = null, lease_until = null, worker = null, claimed_at = null, attempt = attempt - 1, run_at = :run_at
-where id = :task and lease_id = :lease_id;
-
 -- @raise lease_lost
 select 'Task ' || coalesce(:task, 'null') || ' is not held under this lease.' as detail,
     'Its lease expired, another worker holds it, or it is finished.' as hint
-where changes() = 0;
+where not exists (select 1 from cloaca_task where id = :task and lease_id = :lease_id);
+
+update cloaca_task set lease_id = null, lease_until = null, worker = null, claimed_at = null, attempt = attempt - 1, run_at = :run_at where id = :task;
