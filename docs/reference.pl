@@ -55,7 +55,7 @@ sub entry {
     return join "\n", "### $function->{name}\n", (@marks ? join(', ', @marks) . "\n" : ()), "```", declaration($signature), "```\n",
         "$header->{description}\n",
         (@{ $signature->{arguments} } ? arguments($signature, \%about) : ()),
-        join("  \n", map { "**$_:** $header->{$_}" } qw(Returns Errors Writes)) . "\n";
+        join("  \n", map { "**$_:** $header->{$_}" } grep { length $header->{$_} } qw(Returns Errors Writes)) . "\n";
 }
 
 # The signature on lines that fit a page.

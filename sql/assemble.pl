@@ -56,7 +56,7 @@ sub conditions_header {
 # Registry, functions in the order of the manifest, grants.
 sub body {
     my ($kind) = @_;
-    my @functions = grep { !%wanted || $wanted{ $_->{noun} } } parts::manifest();
+    my @functions = grep { $kind eq 'script' || !script_only($_) } grep { !%wanted || $wanted{ $_->{noun} } } parts::manifest();
     my (@missing, @parts);
 
     for my $function (@functions) {
@@ -85,6 +85,13 @@ sub source {
     my ($function, $kind) = @_;
     my $path = "$function->{noun}/$function->{name}";
     return $kind eq 'script' && -e "$sql/$path.script.sql" ? "$path.script.sql" : "$path.postgres.sql";
+}
+
+# A helper that only the script needs, in place of something that the library does.
+sub script_only {
+    my ($function) = @_;
+    my $path = "$sql/$function->{noun}/$function->{name}";
+    return -e "$path.script.sql" && !-e "$path.postgres.sql";
 }
 
 # Nothing executes for PUBLIC but what the manifest says.

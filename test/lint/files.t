@@ -26,7 +26,8 @@ sub file_sets {
     my %expected = map { $_ => 1 } 'sql/tenant/registry.postgres.sql', glob 'sql/*/tables.*.sql';
     for my $function (@functions) {
         my $path = "sql/$function->{noun}/$function->{name}";
-        $expected{"$path.postgres.sql"} = 1;
+        my $script_only = $function->{dialects} eq 'helper' && -e "$path.script.sql" && !-e "$path.postgres.sql";
+        $expected{"$path.postgres.sql"} = 1 unless $script_only;
         $expected{"$path.sqlite.sql"} = 1 if $function->{dialects} eq 'both';
         $expected{"$path.script.sql"} = 1 if -e "$path.script.sql";
     }
@@ -44,8 +45,10 @@ sub function_file {
     my @problems;
 
     if ($dialects eq 'helper') {
-        push @problems, 'the first line is not its name' unless $first eq "-- \@helper $name";
-        push @problems, 'says nothing about itself' unless $text{postgres} =~ /\A.*\n--\n-- \w/;
+        for my $dialect (grep { length $text{$_} } qw(postgres script)) {
+            push @problems, "the $dialect file does not begin with its name" unless $text{$dialect} =~ /\A-- \@helper $name\n/;
+            push @problems, "the $dialect file says nothing about itself" unless $text{$dialect} =~ /\A.*\n--\n-- \w/;
+        }
     } else {
         my $signature = parts::signature($text{postgres});
         push @problems, 'no signature of that name in the first line' unless $signature && $signature->{name} eq $name;
@@ -65,7 +68,8 @@ sub header_problems {
     my ($signature, $header) = @_;
     my @problems;
     push @problems, 'the header says nothing of what it does' unless length $header->{description};
-    push @problems, "the header has no $_" for grep { !length $header->{$_} } qw(Returns Errors Writes);
+    my @paragraphs = $signature->{result} =~ /^(void|procedure)$/ ? qw(Errors Writes) : qw(Returns Errors Writes);
+    push @problems, "the header has no $_" for grep { !length $header->{$_} } @paragraphs;
     my $documented = join ' ', map { $_->{name} } @{ $header->{arguments} };
     my $declared = join ' ', map { $_->{name} } @{ $signature->{arguments} };
     push @problems, "the header documents ($documented), the arguments are ($declared)" unless $documented eq $declared;
