@@ -23,6 +23,7 @@ begin
     execute format('lock table %I.cloaca_queue_estimate in share row exclusive mode nowait', tenant);
     execute format('lock table %1$I.cloaca_task, %1$I.cloaca_task_history, %1$I.cloaca_dead_letter, %1$I.cloaca_finished_key
         in row exclusive mode nowait', tenant);
+    execute format('lock table %I.cloaca_queue in access share mode nowait', tenant);
 
     -- Leases that ended: the cancelled leave, the exhausted become dead letters, the others are ready again.
     execute format($query$

@@ -17,6 +17,7 @@ declare
     tenant text := cloaca.current_tenant();
     is_known boolean;
     has_tasks boolean;
+    gone record;
 begin
     perform cloaca.check_name(drop_queue.queue, 'queue name');
     execute format($query$
@@ -33,14 +34,21 @@ begin
             'Drop it with force => true to delete them.');
     end if;
 
-    return query execute format($query$
+    execute format($query$
         with settings as (delete from %1$I.cloaca_queue where queue = $1),
         estimate as (delete from %1$I.cloaca_queue_estimate where queue = $1),
         history as (delete from %1$I.cloaca_task_history where queue = $1),
         finished as (delete from %1$I.cloaca_finished_key where queue = $1),
-        dead as (delete from %1$I.cloaca_dead_letter where queue = $1 returning 1),
+        dead as (delete from %1$I.cloaca_dead_letter where queue = $1 returning status),
         live as (delete from %1$I.cloaca_task where queue = $1 returning 1)
-        select (select count(*) from live) + (select count(*) from dead)
-        $query$, tenant) using drop_queue.queue;
+        select (select count(*) from live) + (select count(*) from dead) as dropped,
+            exists (select from live) or exists (select from dead where status = 'failed') as had_tasks
+        $query$, tenant) into gone using drop_queue.queue;
+    if gone.had_tasks and not coalesce(force, false) then
+        -- Enqueued between the look and the deletion, which this takes back.
+        perform cloaca.raise_condition('queue_not_empty', format('Queue "%s" still has tasks.', drop_queue.queue),
+            'Drop it with force => true to delete them.');
+    end if;
+    return query select gone.dropped;
 end
 $$;

@@ -23,6 +23,7 @@ as $$
 declare
     tenant text := cloaca.current_tenant();
     at timestamptz := cloaca.now();
+    settings bigint;
 begin
     perform cloaca.check_name(claim.queue, 'queue name');
     if claim.worker is not null then
@@ -31,8 +32,19 @@ begin
     perform cloaca.check_max(claim.max);
     lease := cloaca.microseconds(claim.lease, 'lease', true) * interval '1 microsecond';
     if current_setting('transaction_isolation') <> 'read committed' then
-        -- An old snapshot would not see that the queue was paused since; the lock makes that a serialization failure.
+        -- An old snapshot would not see that the queue was paused since; the lock makes that a serialization failure. Where there
+        -- are no settings to lock, an attempt to make some does, which is taken back at once.
         execute format('select from %I.cloaca_queue where queue = $1 for share', tenant) using claim.queue;
+        get diagnostics settings = row_count;
+        if settings = 0 then
+            begin
+                execute format('insert into %I.cloaca_queue (queue, created_at) values ($1, $2) on conflict do nothing', tenant)
+                    using claim.queue, at;
+                raise triggered_action_exception;
+            exception when triggered_action_exception then
+                null;
+            end;
+        end if;
     end if;
 
     -- Priorities are visited one after the other by seeks, so that tasks scheduled for later are never walked over. The update

@@ -18,6 +18,8 @@ as $$
 declare
     tenant text := cloaca.current_tenant();
     at timestamptz := cloaca.now();
+    completed record;
+    cancelled record;
 begin
     perform cloaca.check_pairs(tasks, lease_ids);
     if results is not null and cardinality(results) <> cardinality(tasks) then
@@ -26,24 +28,26 @@ begin
         perform cloaca.check_result(r.result) from unnest(results) as r (result);
     end if;
 
+    -- Statement after statement, each with a snapshot of its own: while one waits for a row, its task may be cancelled, or completed
+    -- by a first try of this very call.
+    select array_agg(f.task) as tasks, array_agg(f.lease_id) as lease_ids into completed
+    from cloaca.finish(tenant, 'completed', complete_many.tasks, complete_many.lease_ids, complete_many.results, at) f;
+    select array_agg(f.task) as tasks, array_agg(f.lease_id) as lease_ids into cancelled
+    from cloaca.finish(tenant, 'cancelled', complete_many.tasks, complete_many.lease_ids, null, at) f
+    where coalesce(cardinality(completed.tasks), 0) < cardinality(complete_many.tasks);
+
     return query execute format($query$
-        with pair as materialized (
-            select p.task, p.lease_id, p.n from unnest($1, $2) with ordinality as p (task, lease_id, n)
-        ), completed as materialized (
-            select c.task, c.lease_id from cloaca.finish(%1$L, 'completed', $1, $2, $3, $4) c
-        ), cancelled as materialized (
-            select c.task, c.lease_id from cloaca.finish(%1$L, 'cancelled', $1, $2, null, $4) c
-        )
         select p.task, case
-            when c.task is not null then 'completed'
-            when x.task is not null then 'cancelled'
-            when exists (select from %1$I.cloaca_task_history h
+            when d.task is not null then 'completed'
+            when c.task is not null then 'cancelled'
+            when exists (select from %I.cloaca_task_history h
                          where h.task = p.task and h.lease_id = p.lease_id and h.state = 'completed') then 'completed'
             else 'lease_lost' end
-        from pair p
-        left join completed c on c.task = p.task and c.lease_id = p.lease_id
-        left join cancelled x on x.task = p.task and x.lease_id = p.lease_id
+        from unnest($1, $2) with ordinality as p (task, lease_id, n)
+        left join unnest($3, $4) as d (task, lease_id) on d.task = p.task and d.lease_id = p.lease_id
+        left join unnest($5, $6) as c (task, lease_id) on c.task = p.task and c.lease_id = p.lease_id
         order by p.n
-        $query$, tenant) using tasks, lease_ids, results, at;
+        $query$, tenant) using complete_many.tasks, complete_many.lease_ids, completed.tasks, completed.lease_ids,
+            cancelled.tasks, cancelled.lease_ids;
 end
 $$;

@@ -18,14 +18,15 @@ as $$
 declare
     tenant text := cloaca.current_tenant();
     at timestamptz := cloaca.now();
+    extended record;
+    cancelled record;
 begin
     perform cloaca.check_pairs(tasks, lease_ids);
     lease := cloaca.microseconds(extend_many.lease, 'lease', true) * interval '1 microsecond';
-    return query execute format($query$
-        with pair as materialized (
-            select p.task, p.lease_id, p.n from unnest($1, $2) with ordinality as p (task, lease_id, n)
-        ), held as (
-            select t.id from %1$I.cloaca_task t join (select distinct task, lease_id from pair) p
+    -- Rows are locked in the order of their ids, as in finish. What is cancelled while this waits, the second statement sees.
+    execute format($query$
+        with held as (
+            select t.id from %1$I.cloaca_task t join (select distinct * from unnest($1, $2)) p (task, lease_id)
                 on t.id = p.task and t.lease_id = p.lease_id
             where not t.cancelled
             order by t.id for update of t
@@ -34,15 +35,20 @@ begin
                 + coalesce($4, (select q.lease from %1$I.cloaca_queue q where q.queue = t.queue), interval '30 seconds')
             where t.id = any (array(select id from held))
             returning t.id, t.lease_id, t.lease_until
-        ), cancelled as (
-            select c.task, c.lease_id from cloaca.finish(%1$L, 'cancelled', $1, $2, null, $3) c
         )
-        select p.task, case when e.id is not null then 'extended' when c.task is not null then 'cancelled' else 'lease_lost' end,
-            e.lease_until
-        from pair p
-        left join extended e on e.id = p.task and e.lease_id = p.lease_id
-        left join cancelled c on c.task = p.task and c.lease_id = p.lease_id
-        order by p.n
-        $query$, tenant) using tasks, lease_ids, at, extend_many.lease;
+        select array_agg(id) as tasks, array_agg(lease_id) as lease_ids, array_agg(lease_until) as ends from extended
+        $query$, tenant) into extended using extend_many.tasks, extend_many.lease_ids, at, extend_many.lease;
+    select array_agg(f.task) as tasks, array_agg(f.lease_id) as lease_ids into cancelled
+    from cloaca.finish(tenant, 'cancelled', extend_many.tasks, extend_many.lease_ids, null, at) f
+    where coalesce(cardinality(extended.tasks), 0) < cardinality(extend_many.tasks);
+
+    return query select p.task,
+        case when e.ends is not null then 'extended' when c.task is not null then 'cancelled' else 'lease_lost' end, e.ends
+    from unnest(extend_many.tasks, extend_many.lease_ids) with ordinality as p (task, lease_id, n)
+    left join unnest(extended.tasks, extended.lease_ids, extended.ends) as e (task, lease_id, ends)
+        on e.task = p.task and e.lease_id = p.lease_id
+    left join unnest(cancelled.tasks, cancelled.lease_ids) as c (task, lease_id)
+        on c.task = p.task and c.lease_id = p.lease_id
+    order by p.n;
 end
 $$;

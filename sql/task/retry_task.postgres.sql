@@ -18,6 +18,7 @@ as $$
 declare
     tenant text := cloaca.current_tenant();
     letter record;
+    holder bigint;
     moved bigint;
 begin
     if (retry_task.task is null) = (retry_task.queue is null) then
@@ -27,8 +28,10 @@ begin
     end if;
 
     if retry_task.task is not null then
-        execute format('select d.id, d.queue, d.key from %I.cloaca_dead_letter d where d.task = $1 and d.status = ''failed''', tenant)
-            into letter using retry_task.task;
+        -- The lock waits for another retry of the same task, which then is a dead letter no more.
+        execute format($query$
+            select d.id, d.queue, d.key from %I.cloaca_dead_letter d where d.task = $1 and d.status = 'failed' for update
+            $query$, tenant) into letter using retry_task.task;
         if letter.id is null then
             perform cloaca.raise_condition('unknown_task', format('Task %s is no dead letter.', retry_task.task));
         end if;
@@ -38,31 +41,36 @@ begin
 
     -- Of several dead letters with one key the oldest goes. A live task may take the key at this very moment: then the unique
     -- index decides, and the dead letter stays.
-    execute format($query$
-        with letter as materialized (
-            select d.* from %1$I.cloaca_dead_letter d
-            where d.status = 'failed' and (d.task = $1 or d.queue = $2)
-                and not exists (select from %1$I.cloaca_task t where t.queue = d.queue and t.key = d.key)
-                and ($1 is not null or not exists (select from %1$I.cloaca_dead_letter e
-                    where e.queue = d.queue and e.key = d.key and e.status = 'failed' and e.id < d.id))
-            order by d.id limit $3 for update of d
-        ), live as (
-            insert into %1$I.cloaca_task (id, queue, priority, run_at, max_attempts, enqueued_at, execution, name, key, payload,
-                retry, errors)
-            select l.task, l.queue, l.priority, $4, l.max_attempts, l.enqueued_at, l.execution, l.name, l.key, l.payload,
-                l.retry, l.errors
-            from letter l order by l.key nulls first, l.id
-            on conflict (queue, key) where key is not null do nothing
-            returning id
-        ), gone as (
-            delete from %1$I.cloaca_dead_letter d where d.task in (select id from live) returning 1
-        )
-        select count(*) from gone
-        $query$, tenant) into moved using retry_task.task, retry_task.queue, retry_task.max, cloaca.now();
-    if moved = 0 and retry_task.task is not null then
-        perform cloaca.raise_condition('duplicate_key', format('The key of task %s is in use by task %s.', retry_task.task,
-            cloaca.key_holder(tenant, letter.queue, letter.key, null, '-infinity')));
-    end if;
+    loop
+        execute format($query$
+            with letter as materialized (
+                select d.* from %1$I.cloaca_dead_letter d
+                where d.status = 'failed' and (d.task = $1 or d.queue = $2)
+                    and not exists (select from %1$I.cloaca_task t where t.queue = d.queue and t.key = d.key)
+                    and ($1 is not null or not exists (select from %1$I.cloaca_dead_letter e
+                        where e.queue = d.queue and e.key = d.key and e.status = 'failed' and e.id < d.id))
+                order by d.id limit $3 for update of d
+            ), live as (
+                insert into %1$I.cloaca_task (id, queue, priority, run_at, max_attempts, enqueued_at, execution, name, key, payload,
+                    retry, errors)
+                select l.task, l.queue, l.priority, $4, l.max_attempts, l.enqueued_at, l.execution, l.name, l.key, l.payload,
+                    l.retry, l.errors
+                from letter l order by l.key nulls first, l.id
+                on conflict (queue, key) where key is not null do nothing
+                returning id
+            ), gone as (
+                delete from %1$I.cloaca_dead_letter d where d.task in (select id from live) returning 1
+            )
+            select count(*) from gone
+            $query$, tenant) into moved using retry_task.task, retry_task.queue, retry_task.max, cloaca.now();
+        exit when moved > 0 or retry_task.task is null;
+        -- Whoever had the key may have gone by now: then once more.
+        holder := cloaca.key_holder(tenant, letter.queue, letter.key, null, 'infinity');
+        if holder is not null then
+            perform cloaca.raise_condition('duplicate_key',
+                format('The key of task %s is in use by task %s.', retry_task.task, holder));
+        end if;
+    end loop;
     return query select moved;
 end
 $$;

@@ -11,6 +11,7 @@ as $$
 #variable_conflict use_column
 declare
     n bigint;
+    item record;
 begin
     for n in execute format($query$
         with finished as (
@@ -22,9 +23,11 @@ begin
         where i.task is null or i.task in (select id from finished) order by i.n
         $query$, tenant) using tasks, are_new, settle_keys.queue, keys, settle_keys.at
     loop
-        select e.task, e.created into tasks[n], are_new[n]
+        select e.task, e.created into item
         from cloaca.enqueue(settle_keys.name, payloads[n], settle_keys.queue, settle_keys.priority, settle_keys.run_at, null,
             keys[n], settle_keys.max_attempts, settle_keys.retry) e;
+        tasks[n] := item.task;
+        are_new[n] := item.created;
     end loop;
     return query select * from unnest(tasks, are_new);
 end
