@@ -1,0 +1,105 @@
+/*
+ * backend.h - what a backend gives to the library, and what the library gives to its parts. Private.
+ *
+ * A connection belongs to one thread at a time; nothing here locks.
+ */
+#ifndef CLO_BACKEND_H
+#define CLO_BACKEND_H
+
+#include "cloaca.h"
+#include "common/arena.h"
+#include "functions.h"
+
+/* Where rows go: called for each, with a value for each column of the function. False when memory ran out. */
+typedef struct clo_sink {
+    bool (*row)(void *context, const clo_value *values);
+    void *context;
+} clo_sink;
+
+typedef struct clo_backend {
+    cloaca_backend kind;
+    /* Runs a function: `arguments` has a value for each parameter, in order. All or nothing. */
+    cloaca_status (*call)(cloaca *connection, const clo_function *function, const clo_value *arguments, const clo_sink *sink,
+                          cloaca_error *error);
+    cloaca_status (*init)(cloaca *connection, cloaca_error *error);
+    cloaca_status (*begin)(cloaca *connection, cloaca_error *error);
+    cloaca_status (*commit)(cloaca *connection, cloaca_error *error);
+    cloaca_status (*rollback)(cloaca *connection, cloaca_error *error);
+    cloaca_status (*execute)(cloaca *connection, const char *sql, cloaca_error *error);
+    cloaca_status (*set_clock)(cloaca *connection, int64_t now, cloaca_error *error);
+    cloaca_status (*set_random)(cloaca *connection, double random, cloaca_error *error);
+    /* The verifier that the server stores in place of the password, in the arena. */
+    cloaca_status (*verifier)(cloaca *connection, const char *password, clo_arena *arena, const char **verifier,
+                              cloaca_error *error);
+    bool (*in_transaction)(cloaca *connection);
+    void (*close)(cloaca *connection);
+} clo_backend;
+
+/* The start of each backend's own connection struct. */
+struct cloaca {
+    const clo_backend *backend;
+    bool borrowed;     /* the handle is the caller's */
+    bool began;        /* cloaca_begin without commit or rollback yet */
+    clo_arena scratch; /* for the call that runs */
+};
+
+/* One option of a URL. */
+typedef struct clo_option {
+    const char *name;
+    const char *value;
+} clo_option;
+
+/* A URL without what is ours; the strings live in the arena. */
+typedef struct clo_url {
+    cloaca_backend backend;
+    const char *location; /* PostgreSQL: the URL for libpq; SQLite: the file name */
+    const char *schema;   /* PostgreSQL: the tenant's schema, or NULL */
+    size_t option_count;  /* SQLite */
+    clo_option options[8];
+} clo_url;
+
+/* url.c */
+cloaca_status clo_url_parse(const char *url, clo_arena *arena, clo_url *parsed, cloaca_error *error);
+
+/* backend_postgres.c */
+bool clo_postgres_option(const char *name);
+cloaca_status clo_postgres_open(const clo_url *url, cloaca **connection, cloaca_error *error);
+cloaca_status clo_postgres_attach(void *handle, cloaca **connection, cloaca_error *error);
+
+/* backend_sqlite.c */
+cloaca_status clo_sqlite_open(const clo_url *url, cloaca **connection, cloaca_error *error);
+cloaca_status clo_sqlite_attach(void *handle, bool cache, cloaca **connection, cloaca_error *error);
+
+/* call.c: checks of arguments, the same for every backend. */
+const clo_function *clo_function_find(const char *name, size_t length);
+cloaca_status clo_call(cloaca *connection, const clo_function *function, const clo_value *arguments, const clo_sink *sink,
+                       cloaca_error *error);
+/* Reads the text of a parameter in the form of the type map; JSON types take JSON text. */
+cloaca_status clo_read_text(const clo_parameter *parameter, const char *text, size_t length, clo_arena *arena, clo_value *value,
+                            cloaca_error *error);
+cloaca_status clo_read_integer(const clo_parameter *parameter, int64_t integer, clo_value *value, cloaca_error *error);
+
+/* result.c */
+cloaca_result *clo_result_new(const clo_function *function);
+bool clo_result_row(void *result, const clo_value *values);
+bool clo_result_set(cloaca_result *result, size_t row, const char *name, const char *text, size_t length);
+void clo_result_keep_secret(cloaca_result *result);
+/* Writes a value of a type in the form of the type map; integers only. */
+size_t clo_format(cloaca_type type, int64_t integer, char *text, size_t size);
+#define CLO_FORMAT_SIZE 64
+
+/* tenant.c */
+cloaca_status clo_call_with_credentials(cloaca *connection, const clo_function *function, const clo_value *arguments,
+                                        cloaca_result **result, cloaca_error *error);
+
+/* error.c */
+void clo_error_clear(cloaca_error *error);
+cloaca_status clo_fail(cloaca_error *error, cloaca_status status, const char *detail, ...) __attribute__((format(printf, 3, 4)));
+void clo_error_hint(cloaca_error *error, const char *hint);
+/* Copies text that somebody else wrote as a sentence on one line, cut at a character. */
+void clo_error_copy(char *field, size_t size, const char *text, size_t length);
+cloaca_status clo_status_of_sqlstate(const char *sqlstate);
+cloaca_status clo_status_named(const char *name);
+cloaca_status clo_no_memory(cloaca_error *error);
+
+#endif

@@ -1,0 +1,732 @@
+/*
+ * backend_postgres.c - runs the functions on PostgreSQL, the only user of libpq
+ *
+ * A function is one statement, `select columns from cloaca.f(arg => $1, ...)`, with the types of the parameters given, so that
+ * neither the search path nor the session's formats play a part: times and intervals travel as numbers. Inside a borrowed
+ * connection's transaction a call has a savepoint, so that an error leaves the caller's transaction usable.
+ *
+ * Processes: one server process a connection. Locks: those that the functions take.
+ */
+#define _DEFAULT_SOURCE /* clock_gettime */
+#include "backend.h"
+
+#include "common/json.h"
+#include "common/timestamp.h"
+
+#include <errno.h>
+#include <libpq-fe.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef struct connection {
+    cloaca base;
+    PGconn *server;
+    clo_buffer sql;
+} connection;
+
+/* Parameters in the form of libpq. */
+typedef struct parameters {
+    int count;
+    Oid types[CLO_PARAMETER_LIMIT];
+    const char *values[CLO_PARAMETER_LIMIT];
+    int lengths[CLO_PARAMETER_LIMIT];
+    int formats[CLO_PARAMETER_LIMIT];
+} parameters;
+
+/* What a command came to, when it failed, for COMMIT_UNKNOWN. */
+typedef enum effect {
+    EFFECT_NONE,  /* a lost connection loses nothing but the answer */
+    EFFECT_COMMIT /* the command commits: it may have happened */
+} effect;
+
+/* The types' own numbers are fixed for ever. */
+static const Oid type_oids[] = {
+    [CLOACA_TYPE_BOOLEAN] = 16,        [CLOACA_TYPE_SMALLINT] = 21,     [CLOACA_TYPE_INTEGER] = 23,
+    [CLOACA_TYPE_BIGINT] = 20,         [CLOACA_TYPE_TEXT] = 25,         [CLOACA_TYPE_JSONB] = 3802,
+    [CLOACA_TYPE_TIMESTAMPTZ] = 1184,  [CLOACA_TYPE_INTERVAL] = 1186,   [CLOACA_TYPE_BIGINT_ARRAY] = 1016,
+    [CLOACA_TYPE_TEXT_ARRAY] = 1009,   [CLOACA_TYPE_JSONB_ARRAY] = 3807,
+};
+
+/* 2000-01-01, where PostgreSQL's times start. */
+#define POSTGRES_EPOCH INT64_C(946684800000000)
+
+static const clo_backend backend;
+
+static cloaca_status connect_server(connection *self, const clo_url *url, cloaca_error *error);
+static cloaca_status wait_for_server(connection *self, cloaca_error *error);
+static cloaca_status connect_failed(connection *self, cloaca_error *error);
+static cloaca_status malformed(cloaca_error *error);
+static cloaca_status set_setting(connection *self, const char *name, const char *value, cloaca_error *error);
+static void build_sql(connection *self, const clo_function *function, const clo_value *arguments);
+static cloaca_status build_parameters(connection *self, const clo_function *function, const clo_value *arguments,
+                                      parameters *built, cloaca_error *error);
+static char *number_parameter(clo_arena *arena, cloaca_type type, int64_t integer, int *length);
+static char *array_parameter(clo_arena *arena, const clo_value *value, cloaca_type type);
+static cloaca_status run(connection *self, const char *sql, const parameters *given, effect effect, PGresult **result,
+                         cloaca_error *error);
+static cloaca_status command(connection *self, const char *sql, effect effect, cloaca_error *error);
+static cloaca_status read_rows(connection *self, const clo_function *function, PGresult *result, const clo_sink *sink,
+                               cloaca_error *error);
+static cloaca_status fail_with(connection *self, const PGresult *result, bool answered, effect effect, cloaca_error *error);
+static cloaca_status lost(connection *self, effect effect, cloaca_error *error);
+static bool still_there(connection *self);
+static void ignore_notice(void *context, const PGresult *notice);
+
+bool
+clo_postgres_option(const char *name)
+{
+    PQconninfoOption *known = PQconndefaults();
+    bool found = false;
+
+    for (PQconninfoOption *option = known; option != NULL && option->keyword != NULL && !found; option++) {
+        found = strcmp(option->keyword, name) == 0;
+    }
+    PQconninfoFree(known);
+    return found;
+}
+
+cloaca_status
+clo_postgres_open(const clo_url *url, cloaca **made, cloaca_error *error)
+{
+    connection *self = calloc(1, sizeof(connection));
+    cloaca_status status;
+
+    if (self == NULL) {
+        return clo_no_memory(error);
+    }
+    self->base.backend = &backend;
+    status = connect_server(self, url, error);
+    if (status == CLOACA_OK && url->schema != NULL) {
+        const clo_value schema[CLO_PARAMETER_LIMIT] = {{CLO_TEXT, 0, url->schema, strlen(url->schema)}};
+
+        status = backend.call(&self->base, &clo_functions[CLO_SET_TENANT], schema, NULL, error);
+    }
+    if (status != CLOACA_OK) {
+        cloaca_close(&self->base);
+        return status;
+    }
+    *made = &self->base;
+    return CLOACA_OK;
+}
+
+cloaca_status
+clo_postgres_attach(void *handle, cloaca **made, cloaca_error *error)
+{
+    connection *self;
+
+    if (PQstatus(handle) != CONNECTION_OK || PQtransactionStatus(handle) == PQTRANS_ACTIVE) {
+        return clo_fail(error, CLOACA_INVALID_ARGUMENT, "The connection must be open and idle.");
+    }
+    if (strcmp(PQparameterStatus(handle, "client_encoding"), "UTF8") != 0) {
+        clo_fail(error, CLOACA_NOT_SUPPORTED, "The connection's client_encoding must be UTF8.");
+        clo_error_hint(error, "Call PQsetClientEncoding(connection, \"UTF8\") first.");
+        return CLOACA_NOT_SUPPORTED;
+    }
+    self = calloc(1, sizeof(connection));
+    if (self == NULL) {
+        return clo_no_memory(error);
+    }
+    self->base.backend = &backend;
+    self->base.borrowed = true;
+    self->server = handle;
+    *made = &self->base;
+    return CLOACA_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------- the backend's functions */
+
+static cloaca_status
+call(cloaca *base, const clo_function *function, const clo_value *arguments, const clo_sink *sink, cloaca_error *error)
+{
+    connection *self = (connection *) base;
+    const bool outside = PQtransactionStatus(self->server) == PQTRANS_IDLE;
+    const bool savepoint = base->borrowed && !base->began && !outside && !function->procedure;
+    parameters built = {0};
+    PGresult *result = NULL;
+    cloaca_status status = build_parameters(self, function, arguments, &built, error);
+
+    if (status == CLOACA_OK && savepoint) {
+        status = command(self, "savepoint cloaca", EFFECT_NONE, error);
+    }
+    if (status != CLOACA_OK) {
+        return status;
+    }
+    build_sql(self, function, arguments);
+    status = clo_buffer_finish(&self->sql)
+                 ? run(self, self->sql.data, &built, outside && function->writes ? EFFECT_COMMIT : EFFECT_NONE, &result, error)
+                 : clo_no_memory(error);
+    if (status == CLOACA_OK && function->column_count > 0) {
+        status = read_rows(self, function, result, sink, error);
+    }
+    PQclear(result);
+    if (savepoint && PQstatus(self->server) == CONNECTION_OK) {
+        if (status != CLOACA_OK && command(self, "rollback to savepoint cloaca", EFFECT_NONE, NULL) == CLOACA_OK && error != NULL) {
+            error->transaction_aborted = false;
+        }
+        command(self, "release savepoint cloaca", EFFECT_NONE, NULL);
+    }
+    return status;
+}
+
+static cloaca_status
+init(cloaca *base, cloaca_error *error)
+{
+    /* Without the extension when the script of the functions was loaded instead. */
+    return command((connection *) base,
+                   "do $$ begin if pg_catalog.to_regproc('cloaca.current_tenant') is null then"
+                   " create extension cloaca; end if; end $$",
+                   EFFECT_NONE, error);
+}
+
+static cloaca_status
+begin(cloaca *base, cloaca_error *error)
+{
+    return command((connection *) base, "begin", EFFECT_NONE, error);
+}
+
+/* An aborted transaction answers "rollback" to commit. */
+static cloaca_status
+commit(cloaca *base, cloaca_error *error)
+{
+    connection *self = (connection *) base;
+    PGresult *result = NULL;
+    cloaca_status status = run(self, "commit", NULL, EFFECT_COMMIT, &result, error);
+
+    if (status == CLOACA_OK && strcmp(PQcmdStatus(result), "COMMIT") != 0) {
+        status = clo_fail(error, CLOACA_DATABASE_ERROR, "The transaction was rolled back: an earlier statement in it failed.");
+    }
+    PQclear(result);
+    return status;
+}
+
+static cloaca_status
+rollback(cloaca *base, cloaca_error *error)
+{
+    connection *self = (connection *) base;
+
+    return PQtransactionStatus(self->server) == PQTRANS_IDLE ? CLOACA_OK : command(self, "rollback", EFFECT_NONE, error);
+}
+
+static cloaca_status
+execute(cloaca *base, const char *sql, cloaca_error *error)
+{
+    connection *self = (connection *) base;
+
+    return command(self, sql, PQtransactionStatus(self->server) == PQTRANS_IDLE ? EFFECT_COMMIT : EFFECT_NONE, error);
+}
+
+static cloaca_status
+set_clock(cloaca *base, int64_t now, cloaca_error *error)
+{
+    char text[CLO_TIME_SIZE] = "";
+
+    if (now != CLOACA_NO_TIME) {
+        clo_time_format(now, text);
+    }
+    return set_setting((connection *) base, "cloaca.clock", text, error);
+}
+
+static cloaca_status
+set_random(cloaca *base, double random, cloaca_error *error)
+{
+    char text[40] = "";
+
+    if (random >= 0) {
+        snprintf(text, sizeof(text), "%.17g", random);
+    }
+    return set_setting((connection *) base, "cloaca.random", text, error);
+}
+
+static cloaca_status
+make_verifier(cloaca *base, const char *password, clo_arena *arena, const char **verifier, cloaca_error *error)
+{
+    connection *self = (connection *) base;
+    char *made = PQencryptPasswordConn(self->server, password, "", "scram-sha-256");
+
+    if (made == NULL) {
+        return clo_fail(error, CLOACA_DATABASE_ERROR, "The password cannot be made into a verifier.");
+    }
+    *verifier = clo_arena_copy(arena, made, strlen(made));
+    PQfreemem(made);
+    return *verifier == NULL ? clo_no_memory(error) : CLOACA_OK;
+}
+
+/* A lost connection has no transaction any more, but that is for the next call to find out. */
+static bool
+in_transaction(cloaca *base)
+{
+    return PQtransactionStatus(((connection *) base)->server) != PQTRANS_IDLE;
+}
+
+static void
+close_connection(cloaca *base)
+{
+    connection *self = (connection *) base;
+
+    clo_buffer_free(&self->sql);
+    if (!base->borrowed) {
+        PQfinish(self->server);
+    }
+}
+
+static const clo_backend backend = {
+    .kind = CLOACA_POSTGRES,
+    .call = call,
+    .init = init,
+    .begin = begin,
+    .commit = commit,
+    .rollback = rollback,
+    .execute = execute,
+    .set_clock = set_clock,
+    .set_random = set_random,
+    .verifier = make_verifier,
+    .in_transaction = in_transaction,
+    .close = close_connection,
+};
+
+/* ----------------------------------------------------------------------------------------------------------------- opening */
+
+static cloaca_status
+connect_server(connection *self, const clo_url *url, cloaca_error *error)
+{
+    const char *const names[] = {"dbname", "client_encoding", "fallback_application_name", NULL};
+    const char *const values[] = {url->location, "UTF8", "cloaca", NULL};
+    PQconninfoOption *options = PQconninfoParse(url->location, NULL);
+
+    /* libpq's own message would quote the URL, the password included. */
+    if (options == NULL) {
+        return malformed(error);
+    }
+    PQconninfoFree(options);
+    self->server = PQconnectStartParams(names, values, 1);
+    if (self->server == NULL) {
+        return clo_no_memory(error);
+    }
+    PQsetNoticeReceiver(self->server, ignore_notice, NULL);
+    /* With the SQLSTATE in the messages, the only place where a refused connection has it. */
+    PQsetErrorVerbosity(self->server, PQERRORS_VERBOSE);
+    return PQstatus(self->server) == CONNECTION_BAD ? connect_failed(self, error) : wait_for_server(self, error);
+}
+
+/* Until the server has answered, or connect_timeout has passed. */
+static cloaca_status
+wait_for_server(connection *self, cloaca_error *error)
+{
+    PostgresPollingStatusType state = PGRES_POLLING_WRITING;
+    PQconninfoOption *options = PQconninfo(self->server);
+    int64_t left = -1;
+    struct timespec start, now;
+
+    for (PQconninfoOption *option = options; option != NULL && option->keyword != NULL; option++) {
+        if (strcmp(option->keyword, "connect_timeout") == 0 && option->val != NULL && strtol(option->val, NULL, 10) > 0) {
+            left = (int64_t) strtol(option->val, NULL, 10) * 1000;
+        }
+    }
+    PQconninfoFree(options);
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    while (state != PGRES_POLLING_OK && state != PGRES_POLLING_FAILED) {
+        struct pollfd descriptor = {PQsocket(self->server), state == PGRES_POLLING_READING ? POLLIN : POLLOUT, 0};
+        int64_t passed;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        passed = ((int64_t) now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000;
+        if (left >= 0 && passed >= left) {
+            return clo_fail(error, CLOACA_TIMEOUT, "The server did not answer within connect_timeout.");
+        }
+        if (poll(&descriptor, 1, left >= 0 ? (int) (left - passed < 60000 ? left - passed : 60000) : -1) > 0) {
+            state = PQconnectPoll(self->server);
+        }
+    }
+    return state == PGRES_POLLING_OK ? CLOACA_OK : connect_failed(self, error);
+}
+
+/* The message reads "connection to server ... failed: FATAL:  28P01: password authentication failed ..." when the server spoke. */
+static cloaca_status
+connect_failed(connection *self, cloaca_error *error)
+{
+    const char *message = PQerrorMessage(self->server);
+    const char *text = message;
+    cloaca_status status = CLOACA_CONNECTION_REFUSED;
+
+    for (const char *at = message; (at = strstr(at, ":  ")) != NULL; at++) {
+        if (strspn(at + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 && at[8] == ':') {
+            char sqlstate[6] = {0};
+
+            memcpy(sqlstate, at + 3, 5);
+            text = at + 10;
+            status = clo_status_of_sqlstate(sqlstate);
+            if (status == CLOACA_CONNECTION_LOST) {
+                status = CLOACA_CONNECTION_REFUSED;
+            }
+            break;
+        }
+    }
+    if (text == message && PQconnectionNeedsPassword(self->server)) {
+        status = CLOACA_AUTHENTICATION_FAILED;
+    }
+    clo_fail(error, status, NULL);
+    if (error != NULL) {
+        clo_error_copy(error->detail, sizeof(error->detail), text, strcspn(text, "\n"));
+    }
+    return status;
+}
+
+static cloaca_status
+malformed(cloaca_error *error)
+{
+    clo_fail(error, CLOACA_INVALID_ARGUMENT, "The URL is malformed.");
+    clo_error_hint(error, "Write postgresql://user:password@host:port/database, with % and two digits for special characters.");
+    return CLOACA_INVALID_ARGUMENT;
+}
+
+static cloaca_status
+set_setting(connection *self, const char *name, const char *value, cloaca_error *error)
+{
+    const parameters given = {2, {25, 25}, {name, value}, {0}, {0}};
+    PGresult *result = NULL;
+    cloaca_status status = run(self, "select pg_catalog.set_config($1, $2, false)", &given, EFFECT_NONE, &result, error);
+
+    PQclear(result);
+    return status;
+}
+
+/* ----------------------------------------------------------------------------------------------------------------- calling */
+
+static void
+build_sql(connection *self, const clo_function *function, const clo_value *arguments)
+{
+    clo_buffer *sql = &self->sql;
+    char text[16];
+    int number = 0;
+
+    sql->length = 0;
+    clo_buffer_text(sql, function->procedure ? "call" : "select");
+    for (size_t i = 0; i < function->column_count; i++) {
+        const clo_column *column = &function->columns[i];
+        const bool time = column->type == CLOACA_TYPE_TIMESTAMPTZ || column->type == CLOACA_TYPE_INTERVAL;
+        const bool array = column->type >= CLOACA_TYPE_BIGINT_ARRAY;
+
+        clo_buffer_text(sql, i > 0 ? ", " : " ");
+        clo_buffer_text(sql, time    ? "(pg_catalog.extract(epoch from r."
+                             : array ? "pg_catalog.to_jsonb(r."
+                                     : "r.");
+        clo_buffer_text(sql, column->name);
+        clo_buffer_text(sql, time ? ") operator(pg_catalog.*) 1000000)::bigint" : (array ? ")" : ""));
+    }
+    clo_buffer_text(sql, function->procedure ? " cloaca." : " from cloaca.");
+    clo_buffer_text(sql, function->name);
+    clo_buffer_byte(sql, '(');
+    for (size_t i = 0; i < function->parameter_count; i++) {
+        if (arguments[i].kind != CLO_OMITTED) {
+            snprintf(text, sizeof(text), " => $%d", ++number);
+            clo_buffer_text(sql, number > 1 ? ", " : "");
+            clo_buffer_text(sql, function->parameters[i].name);
+            clo_buffer_text(sql, text);
+        }
+    }
+    clo_buffer_byte(sql, ')');
+    for (size_t i = 0; i < function->column_count; i++) {
+        clo_buffer_text(sql, i > 0 ? ", " : " as r (");
+        clo_buffer_text(sql, function->columns[i].name);
+    }
+    clo_buffer_text(sql, function->column_count > 0 ? ")" : "");
+}
+
+static cloaca_status
+build_parameters(connection *self, const clo_function *function, const clo_value *arguments, parameters *built,
+                 cloaca_error *error)
+{
+    for (size_t i = 0; i < function->parameter_count; i++) {
+        const clo_value *value = &arguments[i];
+        const cloaca_type type = function->parameters[i].type;
+        const int number = built->count;
+
+        if (value->kind == CLO_OMITTED) {
+            continue;
+        }
+        built->types[number] = type_oids[type];
+        if (value->kind == CLO_INTEGER) {
+            built->values[number] = number_parameter(&self->base.scratch, type, value->integer, &built->lengths[number]);
+            built->formats[number] = 1;
+        } else if (value->kind == CLO_TEXT) {
+            built->values[number] =
+                type >= CLOACA_TYPE_BIGINT_ARRAY ? array_parameter(&self->base.scratch, value, type) : value->text;
+        }
+        if (value->kind != CLO_NULL && built->values[number] == NULL) {
+            return clo_no_memory(error);
+        }
+        built->count++;
+    }
+    return CLOACA_OK;
+}
+
+/* In the binary form: big-endian, of the type's size; an interval has its days and months after the microseconds. */
+static char *
+number_parameter(clo_arena *arena, cloaca_type type, int64_t integer, int *length)
+{
+    char *bytes = clo_arena_allocate(arena, 16);
+    int size = 8;
+
+    if (bytes == NULL) {
+        return NULL;
+    }
+    switch (type) {
+        case CLOACA_TYPE_BOOLEAN:
+            size = 1;
+            break;
+        case CLOACA_TYPE_SMALLINT:
+            size = 2;
+            break;
+        case CLOACA_TYPE_INTEGER:
+            size = 4;
+            break;
+        case CLOACA_TYPE_TIMESTAMPTZ:
+            /* Far outside is as good as just outside of what the functions take. */
+            if (integer < CLO_TIME_FIRST) {
+                integer = CLO_TIME_FIRST - 1;
+            } else if (integer > CLO_TIME_END) {
+                integer = CLO_TIME_END;
+            }
+            integer -= POSTGRES_EPOCH;
+            break;
+        default:
+            break;
+    }
+    for (int i = 0; i < size; i++) {
+        bytes[i] = (char) ((uint64_t) integer >> (8 * (size - 1 - i)));
+    }
+    *length = size;
+    if (type == CLOACA_TYPE_INTERVAL) {
+        memset(bytes + 8, 0, 8);
+        *length = 16;
+    }
+    return bytes;
+}
+
+/* JSON's array becomes PostgreSQL's, every element but null in quotes. */
+static char *
+array_parameter(clo_arena *arena, const clo_value *value, cloaca_type type)
+{
+    const char *at = value->text;
+    clo_buffer buffer = {0};
+    clo_span key, element;
+    char *text = NULL;
+    char *plain = clo_arena_allocate(arena, value->length + 1);
+
+    clo_buffer_byte(&buffer, '{');
+    while (plain != NULL && clo_json_next(&at, &key, &element)) {
+        clo_buffer_text(&buffer, buffer.length > 1 ? "," : "");
+        if (*element.text == 'n') {
+            clo_buffer_text(&buffer, "null");
+            continue;
+        }
+        if (type == CLOACA_TYPE_TEXT_ARRAY) {
+            element.length = clo_json_unquote(element, plain);
+            element.text = plain;
+        }
+        clo_buffer_byte(&buffer, '"');
+        for (size_t i = 0; i < element.length; i++) {
+            if (element.text[i] == '"' || element.text[i] == '\\') {
+                clo_buffer_byte(&buffer, '\\');
+            }
+            clo_buffer_byte(&buffer, element.text[i]);
+        }
+        clo_buffer_byte(&buffer, '"');
+    }
+    clo_buffer_byte(&buffer, '}');
+    if (plain != NULL && !buffer.failed) {
+        text = clo_arena_copy(arena, buffer.data, buffer.length);
+    }
+    clo_buffer_free(&buffer);
+    return text;
+}
+
+/* Runs a statement and gives its last result when it succeeded. */
+static cloaca_status
+run(connection *self, const char *sql, const parameters *given, effect effect, PGresult **result, cloaca_error *error)
+{
+    PGresult *last = NULL;
+    PGresult *next;
+    bool answered = false;
+    cloaca_status status = CLOACA_OK;
+    int sent;
+
+    *result = NULL;
+    if (!still_there(self)) {
+        return lost(self, EFFECT_NONE, error);
+    }
+    sent = given == NULL ? PQsendQuery(self->server, sql)
+                         : PQsendQueryParams(self->server, sql, given->count, given->types, given->values, given->lengths,
+                                             given->formats, 0);
+    if (!sent) {
+        return PQstatus(self->server) == CONNECTION_BAD
+                   ? lost(self, effect, error)
+                   : clo_fail(error, CLOACA_DATABASE_ERROR, "The statement cannot be sent on this connection now.");
+    }
+    while ((next = PQgetResult(self->server)) != NULL) {
+        const ExecStatusType kind = PQresultStatus(next);
+
+        if (kind == PGRES_COPY_IN || kind == PGRES_COPY_OUT || kind == PGRES_COPY_BOTH) {
+            PQclear(next);
+            if (kind != PGRES_COPY_OUT) {
+                PQputCopyEnd(self->server, "copy from and to the client is not supported");
+            } else {
+                char *row;
+
+                while (PQgetCopyData(self->server, &row, 0) > 0) {
+                    PQfreemem(row);
+                }
+            }
+            continue;
+        }
+        if (kind == PGRES_TUPLES_OK || kind == PGRES_COMMAND_OK || kind == PGRES_EMPTY_QUERY) {
+            answered = true;
+            PQclear(last);
+            last = next;
+        } else if (status == CLOACA_OK) {
+            status = fail_with(self, next, answered, effect, error);
+            PQclear(next);
+        } else {
+            PQclear(next);
+        }
+    }
+    if (status == CLOACA_OK && PQstatus(self->server) == CONNECTION_BAD) {
+        status = lost(self, effect, error);
+    }
+    if (status != CLOACA_OK) {
+        PQclear(last);
+        if (error != NULL) {
+            error->transaction_aborted = PQtransactionStatus(self->server) == PQTRANS_INERROR;
+        }
+        return status;
+    }
+    *result = last;
+    return CLOACA_OK;
+}
+
+static cloaca_status
+command(connection *self, const char *sql, effect effect, cloaca_error *error)
+{
+    PGresult *result = NULL;
+    cloaca_status status = run(self, sql, NULL, effect, &result, error);
+
+    PQclear(result);
+    return status;
+}
+
+static cloaca_status
+read_rows(connection *self, const clo_function *function, PGresult *result, const clo_sink *sink, cloaca_error *error)
+{
+    clo_value values[32];
+
+    if ((size_t) PQnfields(result) != function->column_count) {
+        return clo_fail(error, CLOACA_DATABASE_ERROR, "The server's %s returns other columns.", function->name);
+    }
+    (void) self;
+    for (int row = 0; row < PQntuples(result); row++) {
+        for (int i = 0; i < PQnfields(result); i++) {
+            const cloaca_type type = function->columns[i].type;
+            const char *text = PQgetvalue(result, row, i);
+
+            values[i] = (clo_value){CLO_NULL, 0, NULL, 0};
+            if (PQgetisnull(result, row, i)) {
+                continue;
+            }
+            if (type == CLOACA_TYPE_TEXT || type == CLOACA_TYPE_JSONB || type >= CLOACA_TYPE_BIGINT_ARRAY) {
+                values[i] = (clo_value){CLO_TEXT, 0, text, (size_t) PQgetlength(result, row, i)};
+            } else {
+                values[i].kind = CLO_INTEGER;
+                values[i].integer = type == CLOACA_TYPE_BOOLEAN ? *text == 't' : strtoll(text, NULL, 10);
+            }
+        }
+        if (!sink->row(sink->context, values)) {
+            return clo_no_memory(error);
+        }
+    }
+    return CLOACA_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------------------------ errors */
+
+/*
+ * A condition of ours comes with its own detail; what else the server says is put behind the condition's message. `answered`: a
+ * result had come before, so that the command may have been committed when the connection ended.
+ */
+static cloaca_status
+fail_with(connection *self, const PGresult *result, bool answered, effect effect, cloaca_error *error)
+{
+    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
+    const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
+    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    cloaca_status status;
+
+    if (sqlstate == NULL) {
+        return lost(self, effect, error);
+    }
+    status = clo_status_of_sqlstate(sqlstate);
+    if (status == CLOACA_CONNECTION_LOST) {
+        return lost(self, answered ? effect : EFFECT_NONE, error);
+    }
+    clo_fail(error, status, NULL);
+    if (error == NULL) {
+        return status;
+    }
+    snprintf(error->sqlstate, sizeof(error->sqlstate), "%s", sqlstate);
+    if (message != NULL && strcmp(message, error->message) != 0) {
+        clo_error_copy(error->detail, sizeof(error->detail), message, strlen(message));
+        if (detail != NULL) {
+            const size_t length = strlen(error->detail);
+
+            snprintf(error->detail + length, sizeof(error->detail) - length, " ");
+            clo_error_copy(error->detail + length + 1, sizeof(error->detail) - length - 1, detail, strlen(detail));
+        }
+    } else if (detail != NULL) {
+        clo_error_copy(error->detail, sizeof(error->detail), detail, strlen(detail));
+    }
+    if (hint != NULL) {
+        clo_error_copy(error->hint, sizeof(error->hint), hint, strlen(hint));
+    } else if (status == CLOACA_NOT_A_DATABASE) {
+        clo_error_hint(error, "Create the extension in this database: create extension cloaca.");
+    }
+    return status;
+}
+
+static cloaca_status
+lost(connection *self, effect effect, cloaca_error *error)
+{
+    const char *message = PQerrorMessage(self->server);
+    const cloaca_status status = effect == EFFECT_COMMIT ? CLOACA_COMMIT_UNKNOWN : CLOACA_CONNECTION_LOST;
+
+    clo_fail(error, status, NULL);
+    if (error != NULL) {
+        clo_error_copy(error->detail, sizeof(error->detail), message, strcspn(message, "\n"));
+    }
+    return status;
+}
+
+/* A connection that ended while it was idle has something to read, and then its end. */
+static bool
+still_there(connection *self)
+{
+    struct pollfd descriptor = {PQsocket(self->server), POLLIN, 0};
+
+    if (PQstatus(self->server) == CONNECTION_BAD) {
+        return false;
+    }
+    if (poll(&descriptor, 1, 0) > 0) {
+        for (int i = 0; i < 2 && PQconsumeInput(self->server); i++) {
+        }
+    }
+    return PQstatus(self->server) == CONNECTION_OK;
+}
+
+static void
+ignore_notice(void *context, const PGresult *notice)
+{
+    (void) context;
+    (void) notice;
+}
