@@ -32,6 +32,7 @@ sub extension {
     return join "\n",
         "-- cloaca: the install script of the extension, assembled by sql/assemble.pl.",
         "\\echo Use \"create extension cloaca\" to load this file. \\quit\n",
+        "create schema cloaca;\n",
         body('extension'),
         "select pg_catalog.pg_extension_config_dump('cloaca.tenant', '');\n";
 }
@@ -73,10 +74,11 @@ sub body {
     my %fill = (
         CONDITIONS      => condition_rows(),
         TENANT_TABLES   => tenant_tables(),
+        TABLE_UPGRADES  => table_upgrades(),
         ADMIN_FUNCTIONS => join(', ', map { signature($_) } grep { $_->{access} eq 'admin' } @functions),
     );
     my $text = join "\n", parts::read_file("$sql/tenant/registry.postgres.sql"), @parts, grants(@functions);
-    $text =~ s/\@(CONDITIONS|TENANT_TABLES|ADMIN_FUNCTIONS)\@/$fill{$1}/g;
+    $text =~ s/\@(CONDITIONS|TENANT_TABLES|TABLE_UPGRADES|ADMIN_FUNCTIONS)\@/$fill{$1}/g;
     return $text;
 }
 
@@ -107,6 +109,12 @@ sub grants {
 # The rows of a values list: condition, SQLSTATE, message.
 sub condition_rows {
     return join ",\n", map { "        ('$_->{name}', '$_->{sqlstate}', '$_->{message}')" } parts::conditions();
+}
+
+# Further rows of a values list: version, the statements that lead from it to the next (sql/upgrade/tables--<version>--<next>.sql).
+sub table_upgrades {
+    return join '', map { m{--(\d+)--\d+\.sql\z} ? ",\n        ($1, \$upgrade\$" . parts::read_file($_) . '$upgrade$)' : () }
+        sort glob "$sql/upgrade/tables--*.sql";
 }
 
 # All tables and indexes of a tenant, as the elements of one create schema: without semicolons and comments.

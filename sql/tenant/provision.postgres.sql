@@ -1,11 +1,12 @@
 -- @helper provision
 --
 -- Makes a tenant but for its password: owner role, login role, schema, tables, grants, default privileges and registry row, all
--- of them or none. The names have been checked. Without a username the tenant has no login role (the default tenant).
+-- of them or none. Without a username it is the default tenant, which has no login role.
 --
--- Errors: name_taken, invalid_argument
+-- Returns: the credentials, still without a password
+-- Errors: invalid_name, invalid_argument, name_taken
 create function cloaca.provision(schema_name text, username text, connection_limit integer default null,
-    settings jsonb default null) returns void
+    settings jsonb default null) returns cloaca.tenant_credentials
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
@@ -13,6 +14,11 @@ as $$
 declare
     owner text;
 begin
+    if provision.username is not null or provision.schema_name is distinct from 'cloaca_default' then
+        perform cloaca.check_identifier(provision.schema_name, 'schema name');
+        perform cloaca.check_identifier(provision.username, 'username');
+    end if;
+    perform cloaca.check_settings(provision.connection_limit, provision.settings);
     if to_regnamespace(quote_ident(provision.schema_name)) is not null
         or exists (select from cloaca.tenant t where t.schema_name = provision.schema_name) then
         perform cloaca.raise_condition('name_taken', format('Schema "%s" exists.', provision.schema_name));
@@ -25,7 +31,7 @@ begin
         perform cloaca.create_login(provision.username, provision.connection_limit, provision.settings);
     end if;
     execute format('create schema %I authorization %I', provision.schema_name, owner) || ' ' || cloaca.tenant_tables();
-    perform cloaca.register(provision.schema_name, owner, provision.username);
+    return cloaca.register(provision.schema_name, owner, provision.username);
 exception
     -- Someone else made one of them since it was looked up above.
     when duplicate_object or duplicate_schema or unique_violation then

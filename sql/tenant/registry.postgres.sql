@@ -18,3 +18,11 @@ where state = 'active'
 
 revoke all on cloaca.tenant, cloaca.usable_tenant from public;
 grant select on cloaca.usable_tenant to public;
+
+-- What create_tenant, adopt_tenant and rotate_password answer with.
+create type cloaca.tenant_credentials as (
+    username          text,
+    password          text,
+    schema_name       text,
+    connection_string text
+);
