@@ -2,7 +2,8 @@
 --
 -- A queue that is asked for by name has a row even without dead letters.
 
-select name.queue, count(*) filter (where d.status = 'failed') as failed, count(*) filter (where d.status = 'resolved') as resolved,
+select name.queue, count(*) filter (where d.status = 'failed') as failed,
+    count(*) filter (where d.status = 'resolved') as resolved,
     min(d.failed_at) filter (where d.status = 'failed') as oldest_failed_at
 from (select :queue as queue where :queue is not null
       union select queue from cloaca_dead_letter where :queue is null) name

@@ -3,7 +3,8 @@
 -- Its task cannot be retried any more.
 
 -- @raise unknown_dead_letter
-select 'Dead letter ' || coalesce(:dead_letter, 'null') || case d.status when 'resolved' then ' is already resolved.' else ' does not exist.' end as detail
+select 'Dead letter ' || coalesce(:dead_letter, 'null')
+    || case d.status when 'resolved' then ' is already resolved.' else ' does not exist.' end as detail
 from (select :dead_letter as id) asked left join cloaca_dead_letter d on d.id = asked.id
 where d.status is not 'failed';
 

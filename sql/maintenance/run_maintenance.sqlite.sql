@@ -10,10 +10,16 @@ where detail is not null;
 
 delete from cloaca_scratch;
 
+with recursive name (queue) as (
+    select min(queue) from cloaca_task where lease_until is not null
+    union all
+    select (select min(t.queue) from cloaca_task t where t.lease_until is not null and t.queue > name.queue)
+    from name where queue is not null
+)
 insert into cloaca_scratch (task, outcome)
-select id, case when cancelled then 'cancelled' when attempt >= max_attempts then 'dead' else 'expired' end
-from cloaca_task where lease_until <= :now
-order by id limit :max;
+select t.id, case when t.cancelled then 'cancelled' when t.attempt >= t.max_attempts then 'dead' else 'expired' end
+from name cross join cloaca_task t indexed by cloaca_task_lease on t.queue = name.queue and t.lease_until <= :now
+order by t.id limit :max;
 
 insert into cloaca_task_history (task, queue, finished_at, state, priority, run_at, attempt, max_attempts, lease_id, claimed_at,
     enqueued_at, execution, name, worker, key, payload, errors)
@@ -22,12 +28,12 @@ select t.id, t.queue, :now, 'cancelled', t.priority, t.run_at, t.attempt, t.max_
 from cloaca_task t join cloaca_queue q on q.queue = t.queue and q.retention > 0
 where t.id in (select task from cloaca_scratch where outcome = 'cancelled');
 
-insert into cloaca_dead_letter (task, queue, failed_at, priority, attempt, max_attempts, lease_id, claimed_at, enqueued_at, execution,
-    name, worker, key, payload, retry, error, errors)
-select id, queue, :now, priority, attempt, max_attempts, lease_id, claimed_at, enqueued_at, execution,
-    name, worker, key, payload, retry, 'lease expired', json_insert(
-        case when json_array_length(errors) >= 100 then json_remove(errors, '$[0]') else coalesce(errors, '[]') end, '$[#]',
-        json_object('attempt', attempt, 'worker', worker, 'error', 'lease expired', 'at',
+insert into cloaca_dead_letter (task, queue, failed_at, priority, attempt, max_attempts, lease_id, claimed_at,
+    enqueued_at, execution, name, worker, key, payload, retry, error, errors)
+select id, queue, :now, priority, attempt, max_attempts, lease_id, claimed_at,
+    enqueued_at, execution, name, worker, key, payload, retry, 'lease expired', json_insert(
+        case when json_array_length(errors) >= 100 then json_remove(errors, '$[0]') else coalesce(errors, '[]') end,
+        '$[#]', json_object('attempt', attempt, 'worker', worker, 'error', 'lease expired', 'at',
             strftime('%Y-%m-%dT%H:%M:%S', :now / 1000000, 'unixepoch') || printf('.%06dZ', :now % 1000000)))
 from cloaca_task
 where id in (select task from cloaca_scratch where outcome = 'dead')
@@ -37,8 +43,8 @@ delete from cloaca_task where id in (select task from cloaca_scratch where outco
 
 update cloaca_task set lease_id = null, lease_until = null, worker = null,
     errors = json_insert(
-        case when json_array_length(errors) >= 100 then json_remove(errors, '$[0]') else coalesce(errors, '[]') end, '$[#]',
-        json_object('attempt', attempt, 'worker', worker, 'error', 'lease expired', 'at',
+        case when json_array_length(errors) >= 100 then json_remove(errors, '$[0]') else coalesce(errors, '[]') end,
+        '$[#]', json_object('attempt', attempt, 'worker', worker, 'error', 'lease expired', 'at',
             strftime('%Y-%m-%dT%H:%M:%S', :now / 1000000, 'unixepoch') || printf('.%06dZ', :now % 1000000)))
 where id in (select task from cloaca_scratch where outcome = 'expired');
 
@@ -65,9 +71,10 @@ with recursive level (queue, priority) as (
     where id = (select id from cloaca_task order by queue, priority, run_at, id limit 1)
     union all
     select t.queue, t.priority from level cross join cloaca_task t
-    where t.id = (
-        select n.id from cloaca_task n where (n.queue, n.priority) > (level.queue, level.priority)
-        order by n.queue, n.priority, n.run_at, n.id limit 1)
+    where t.id = coalesce(
+        (select n.id from cloaca_task n where n.queue = level.queue and n.priority > level.priority
+         order by n.priority, n.run_at, n.id limit 1),
+        (select n.id from cloaca_task n where n.queue > level.queue order by n.queue, n.priority, n.run_at, n.id limit 1))
 ), dead (queue) as (
     select min(queue) from cloaca_dead_letter
     union all
@@ -93,8 +100,8 @@ select queue, live - scheduled - running, scheduled, running, dead, :now
 from (
     select s.queue, (select count(*) from cloaca_task t where t.queue = s.queue) as live,
         (select count(*) from cloaca_task t where t.queue = s.queue and t.run_at > :now) as scheduled,
-        (select count(*) from cloaca_task t
-         where +t.queue = s.queue and t.lease_until is not null and t.run_at <= :now
+        (select count(*) from cloaca_task t indexed by cloaca_task_lease
+         where t.queue = s.queue and t.lease_until is not null and t.run_at <= :now
             and (t.cancelled or t.lease_until > :now or t.attempt >= t.max_attempts)) as running,
         (select count(*) from cloaca_dead_letter d where d.queue = s.queue and d.status = 'failed') as dead
     from cloaca_scratch s

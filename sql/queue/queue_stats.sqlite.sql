@@ -1,7 +1,7 @@
 -- @function queue_stats(queue text = null) -> queue text, ready bigint, scheduled bigint, running bigint, dead bigint, oldest_ready_age interval, exact boolean, counted_at timestamptz
 --
--- Looks at a bounded number of rows however long a queue is. The rows that are due come in the order of claiming; a task scheduled
--- for later is reached by a seek, never walked over.
+-- Looks at a bounded number of rows however long a queue is: every count stops at 10,001. Priorities are visited by seeks, and the
+-- running tasks are found by the index of leases.
 
 -- @raise invalid_name
 select 'The queue name must have 1 to 200 bytes and no control characters.' as detail
@@ -19,10 +19,11 @@ with recursive level (queue, priority) as (
     where id = (select id from cloaca_task where queue >= coalesce(:queue, '') order by queue, priority, run_at, id limit 1)
     union all
     select t.queue, t.priority from level cross join cloaca_task t
-    where t.id = (
-        select n.id from cloaca_task n
-        where (n.queue, n.priority) > (level.queue, level.priority) and n.queue <= coalesce(:queue, n.queue)
-        order by n.queue, n.priority, n.run_at, n.id limit 1)
+    where t.id = coalesce(
+        (select n.id from cloaca_task n where n.queue = level.queue and n.priority > level.priority
+         order by n.priority, n.run_at, n.id limit 1),
+        (select n.id from cloaca_task n where n.queue > level.queue and :queue is null
+         order by n.queue, n.priority, n.run_at, n.id limit 1))
 ), dead (queue) as (
     select min(queue) from cloaca_dead_letter
     union all
@@ -36,13 +37,16 @@ with recursive level (queue, priority) as (
     select queue,
         (select count(*) from (
             select 1 from level l cross join cloaca_task d
-            where l.queue = name.queue and d.queue = l.queue and d.priority = l.priority and d.run_at <= :now limit 10001)) as due,
-        (select count(*) filter (where cancelled or lease_id is not null and (lease_until > :now or attempt >= max_attempts)) from (
-            select d.cancelled, d.lease_id, d.lease_until, d.attempt, d.max_attempts from level l cross join cloaca_task d
-            where l.queue = name.queue and d.queue = l.queue and d.priority = l.priority and d.run_at <= :now limit 10001)) as running,
+            where l.queue = name.queue and d.queue = l.queue and d.priority = l.priority and d.run_at <= :now
+            limit 10001)) as due,
+        (select count(*) from (
+            select 1 from cloaca_task d indexed by cloaca_task_lease
+            where d.queue = name.queue and d.lease_until is not null and d.run_at <= :now
+                and (d.cancelled or d.lease_until > :now or d.attempt >= d.max_attempts) limit 10001)) as running,
         (select count(*) from (
             select 1 from level l cross join cloaca_task d
-            where l.queue = name.queue and d.queue = l.queue and d.priority = l.priority and d.run_at > :now limit 10001)) as scheduled,
+            where l.queue = name.queue and d.queue = l.queue and d.priority = l.priority and d.run_at > :now
+            limit 10001)) as scheduled,
         (select count(*) from (
             select 1 from cloaca_dead_letter d where d.queue = name.queue and d.status = 'failed' limit 10001)) as dead,
         (select min((

@@ -17,8 +17,8 @@ select detail from (select case
             when 'max' then type in ('integer', 'real') and value between 0 and 315576000
             when 'jitter' then type in ('integer', 'real') and value between 0 and 1
             else 0 end))
-        then 'The retry policy must be an object with strategy (fixed, linear or exponential), initial and max (seconds from 0 to ' ||
-            '315576000) and jitter (from 0 to 1).'
+        then 'The retry policy must be an object with strategy (fixed, linear or exponential), initial and max (seconds from '
+            || '0 to 315576000) and jitter (from 0 to 1).'
     when :retention not between 0 and 315576000000000 then 'The retention must be from 0 to 10 years.'
     when :key_retention not between 0 and 315576000000000 then 'The key_retention must be from 0 to 10 years.'
     end as detail)

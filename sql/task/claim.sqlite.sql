@@ -1,7 +1,8 @@
 -- @function claim(queue text = 'default', worker text = null, max integer = 1, lease interval = null) -> task bigint, lease_id bigint, attempt integer, name text, payload jsonb, priority smallint, run_at timestamptz, lease_until timestamptz, max_attempts integer, execution bigint
 --
--- Priorities are visited one after the other by seeks, so that tasks scheduled for later are never walked over. The rows come in
--- the order of the index, priority by priority: an order by would sort the whole backlog.
+-- Priorities are visited one after the other by seeks, so that tasks scheduled for later are never walked over. Tasks are picked
+-- in the order of the index, priority by priority: an order by would sort the whole backlog. The lease, random and never
+-- repeated, is the base plus the id, by which the last statement knows what the one before it claimed.
 
 -- @raise invalid_name
 select 'The ' || what || ' must have 1 to 200 bytes and no control characters.' as detail
@@ -27,8 +28,8 @@ update cloaca_task set lease_id = :lease_base + id,
     lease_until = :now + coalesce(:lease, (select lease from cloaca_queue where queue = :queue), 30000000),
     claimed_at = :now, attempt = attempt + 1, worker = :worker,
     errors = case when lease_id is null then errors else json_insert(
-        case when json_array_length(errors) >= 100 then json_remove(errors, '$[0]') else coalesce(errors, '[]') end, '$[#]',
-        json_object('attempt', attempt, 'worker', worker, 'error', 'lease expired', 'at',
+        case when json_array_length(errors) >= 100 then json_remove(errors, '$[0]') else coalesce(errors, '[]') end,
+        '$[#]', json_object('attempt', attempt, 'worker', worker, 'error', 'lease expired', 'at',
             strftime('%Y-%m-%dT%H:%M:%S', :now / 1000000, 'unixepoch') || printf('.%06dZ', :now % 1000000))) end
 where id in (
     select t.id from level cross join cloaca_task t
@@ -38,7 +39,7 @@ where id in (
     limit :max);
 
 select id as task, lease_id, attempt, name, payload, priority, run_at, lease_until, max_attempts, execution
-from cloaca_task
-where lease_until = :now + coalesce(:lease, (select lease from cloaca_queue where queue = :queue), 30000000)
+from cloaca_task indexed by cloaca_task_lease
+where queue = :queue and lease_until = :now + coalesce(:lease, (select lease from cloaca_queue where queue = :queue), 30000000)
     and lease_id = :lease_base + id
 order by priority, run_at, id;

@@ -21,12 +21,16 @@ lease as materialized (select key as n, value as id from json_each(:lease_ids))
 select task.n, task.id, lease.id, case
     when t.cancelled then 'cancelled'
     when t.id is not null or exists (
-        select 1 from cloaca_task_history h where h.task = task.id and h.lease_id = lease.id and h.state = 'completed') then 'completed'
+        select 1 from cloaca_task_history h where h.task = task.id and h.lease_id = lease.id and h.state = 'completed')
+        then 'completed'
     else 'lease_lost' end
 from task join lease on lease.n = task.n left join cloaca_task t on t.id = task.id and t.lease_id = lease.id;
 
 with result as materialized (
-    select key as n, case type when 'null' then null when 'object' then value when 'array' then value else :results -> fullkey end as value
+    select key as n, case
+        when type in ('object', 'array') then value
+        when type <> 'null' then :results -> fullkey
+        end as value
     from json_each(:results)
 )
 insert into cloaca_task_history (task, queue, finished_at, state, priority, run_at, attempt, max_attempts, lease_id, claimed_at,

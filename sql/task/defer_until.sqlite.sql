@@ -18,4 +18,6 @@ select 'Task ' || coalesce(:task, 'null') || ' is not held under this lease.' as
     'Its lease expired, another worker holds it, or it is finished.' as hint
 where not exists (select 1 from cloaca_task where id = :task and lease_id = :lease_id);
 
-update cloaca_task set lease_id = null, lease_until = null, worker = null, claimed_at = null, attempt = attempt - 1, run_at = :run_at where id = :task;
+update cloaca_task set lease_id = null, lease_until = null, worker = null, claimed_at = null, attempt = attempt - 1,
+    run_at = :run_at
+where id = :task;

@@ -34,14 +34,15 @@ select detail from (select case
             when 'max' then type in ('integer', 'real') and value between 0 and 315576000
             when 'jitter' then type in ('integer', 'real') and value between 0 and 1
             else 0 end))
-        then 'The retry policy must be an object with strategy (fixed, linear or exponential), initial and max (seconds from 0 to ' ||
-            '315576000) and jitter (from 0 to 1).'
+        then 'The retry policy must be an object with strategy (fixed, linear or exponential), initial and max (seconds from '
+            || '0 to 315576000) and jitter (from 0 to 1).'
     end as detail)
 where detail is not null;
 
 insert into cloaca_task (queue, priority, run_at, max_attempts, enqueued_at, name, key, payload, retry)
 select :queue, :priority, coalesce(:run_at, :now + :delay, :now),
-    coalesce(:max_attempts, (select max_attempts from cloaca_queue where queue = :queue), 3), :now, :name, :key, :payload, :retry
+    coalesce(:max_attempts, (select max_attempts from cloaca_queue where queue = :queue), 3), :now, :name, :key, :payload,
+    :retry
 where :key is null
     or not exists (select 1 from cloaca_task where queue = :queue and key = :key)
     and not exists (select 1 from cloaca_finished_key where queue = :queue and key = :key and until > :now);

@@ -41,34 +41,36 @@ select detail from (select case
             when 'max' then type in ('integer', 'real') and value between 0 and 315576000
             when 'jitter' then type in ('integer', 'real') and value between 0 and 1
             else 0 end))
-        then 'The retry policy must be an object with strategy (fixed, linear or exponential), initial and max (seconds from 0 to ' ||
-            '315576000) and jitter (from 0 to 1).'
+        then 'The retry policy must be an object with strategy (fixed, linear or exponential), initial and max (seconds from '
+            || '0 to 315576000) and jitter (from 0 to 1).'
     end as detail)
 where detail is not null;
 
 insert into cloaca_task (queue, priority, run_at, max_attempts, enqueued_at, name, key, payload, retry)
-with keyed (n, key, first_n) as materialized (
-    select key, value, min(key) over (partition by value) from json_each(:keys) where value is not null
+with keyed (n, key) as materialized (
+    select key, value from json_each(:keys) where value is not null
+), first (key, n) as materialized (
+    select key, min(n) from keyed group by key
 )
 select :queue, :priority, coalesce(:run_at, :now + :delay, :now),
     coalesce(:max_attempts, (select max_attempts from cloaca_queue where queue = :queue), 3), :now, :name, k.key,
     case when p.type in ('object', 'array') then p.value else :payloads -> p.fullkey end, :retry
-from json_each(:payloads) p left join keyed k on k.n = p.key
+from json_each(:payloads) p left join keyed k on k.n = p.key left join first f on f.key = k.key
 where k.key is null
-    or k.n = k.first_n
+    or k.n = f.n
     and not exists (select 1 from cloaca_task where queue = :queue and key = k.key)
     and not exists (select 1 from cloaca_finished_key where queue = :queue and key = k.key and until > :now)
 order by p.key;
 
-with keyed (n, key, first_n) as materialized (
-    select key, value, min(key) over (partition by value) from json_each(:keys) where value is not null
-), holder (key, task) as materialized (
-    select key, coalesce((select id from cloaca_task where queue = :queue and key = keyed.key),
+with keyed (n, key) as materialized (
+    select key, value from json_each(:keys) where value is not null
+), first (key, n, task) as materialized (
+    select key, min(n), coalesce((select id from cloaca_task where queue = :queue and key = keyed.key),
         (select task from cloaca_finished_key where queue = :queue and key = keyed.key))
-    from keyed where n = first_n
-), item (n, holder, created) as (
-    select p.key, h.task, k.key is null or (k.n = k.first_n and changes() > 0 and h.task > last_insert_rowid() - changes())
-    from json_each(:payloads) p left join keyed k on k.n = p.key left join holder h on h.key = k.key
+    from keyed group by key
+), item (n, task, created) as (
+    select p.key, f.task, f.key is null or (p.key = f.n and changes() > 0 and f.task > last_insert_rowid() - changes())
+    from json_each(:payloads) p left join keyed k on k.n = p.key left join first f on f.key = k.key
 )
-select coalesce(holder, last_insert_rowid() - changes() + sum(created) over (order by n)) as task, created
+select coalesce(task, last_insert_rowid() - changes() + sum(created) over (order by n)) as task, created
 from item order by n;

@@ -12,7 +12,8 @@ where detail is not null;
 select 'Task ' || :task || ' was cancelled while it ran.' as detail, 'Release the task to acknowledge it.' as hint
 from cloaca_task where id = :task and lease_id = :lease_id and cancelled;
 
-update cloaca_task set lease_until = :now + coalesce(:lease, (select lease from cloaca_queue q where q.queue = cloaca_task.queue), 30000000)
+update cloaca_task set lease_until = :now
+    + coalesce(:lease, (select q.lease from cloaca_queue q where q.queue = cloaca_task.queue), 30000000)
 where id = :task and lease_id = :lease_id;
 
 -- @raise lease_lost

@@ -18,7 +18,8 @@ lease as materialized (select key as n, value as id from json_each(:lease_ids))
 select task.n, task.id, lease.id, case when t.id is null then 'lease_lost' when t.cancelled then 'cancelled' else 'extended' end
 from task join lease on lease.n = task.n left join cloaca_task t on t.id = task.id and t.lease_id = lease.id;
 
-update cloaca_task set lease_until = :now + coalesce(:lease, (select lease from cloaca_queue q where q.queue = cloaca_task.queue), 30000000)
+update cloaca_task set lease_until = :now
+    + coalesce(:lease, (select q.lease from cloaca_queue q where q.queue = cloaca_task.queue), 30000000)
 where id in (select task from cloaca_scratch where outcome = 'extended');
 
 insert into cloaca_task_history (task, queue, finished_at, state, priority, run_at, attempt, max_attempts, lease_id, claimed_at,

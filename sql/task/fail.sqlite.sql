@@ -1,6 +1,7 @@
 -- @function fail(task bigint, lease_id bigint, error text, final boolean = false, retry_in interval = null) -> state text, run_at timestamptz
 --
--- The task becomes a dead letter, or it is given back with a delay. The policy is the task's, then the queue's, then the default.
+-- The task becomes a dead letter, or it is given back with a delay. The policy is the task's, then the queue's, then the
+-- default.
 
 -- @raise invalid_argument
 select detail from (select case
@@ -18,12 +19,12 @@ select 'Task ' || coalesce(:task, 'null') || ' is not held under this lease.' as
     'Its lease expired, another worker holds it, or it is finished.' as hint
 where not exists (select 1 from cloaca_task where id = :task and lease_id = :lease_id);
 
-insert into cloaca_dead_letter (task, queue, failed_at, priority, attempt, max_attempts, lease_id, claimed_at, enqueued_at, execution,
-    name, worker, key, payload, retry, error, errors)
-select id, queue, :now, priority, attempt, max_attempts, lease_id, claimed_at, enqueued_at, execution,
-    name, worker, key, payload, retry, substr(:error, 1, 10000), json_insert(
-        case when json_array_length(errors) >= 100 then json_remove(errors, '$[0]') else coalesce(errors, '[]') end, '$[#]',
-        json_object('attempt', attempt, 'worker', worker, 'error', substr(:error, 1, 10000), 'at',
+insert into cloaca_dead_letter (task, queue, failed_at, priority, attempt, max_attempts, lease_id, claimed_at,
+    enqueued_at, execution, name, worker, key, payload, retry, error, errors)
+select id, queue, :now, priority, attempt, max_attempts, lease_id, claimed_at,
+    enqueued_at, execution, name, worker, key, payload, retry, substr(:error, 1, 10000), json_insert(
+        case when json_array_length(errors) >= 100 then json_remove(errors, '$[0]') else coalesce(errors, '[]') end,
+        '$[#]', json_object('attempt', attempt, 'worker', worker, 'error', substr(:error, 1, 10000), 'at',
             strftime('%Y-%m-%dT%H:%M:%S', :now / 1000000, 'unixepoch') || printf('.%06dZ', :now % 1000000)))
 from cloaca_task
 where id = :task and (:final or attempt >= max_attempts);
@@ -32,18 +33,21 @@ delete from cloaca_task where id = :task and (:final or attempt >= max_attempts)
 
 update cloaca_task set lease_id = null, lease_until = null, worker = null,
     errors = json_insert(
-        case when json_array_length(errors) >= 100 then json_remove(errors, '$[0]') else coalesce(errors, '[]') end, '$[#]',
-        json_object('attempt', attempt, 'worker', worker, 'error', substr(:error, 1, 10000), 'at',
+        case when json_array_length(errors) >= 100 then json_remove(errors, '$[0]') else coalesce(errors, '[]') end,
+        '$[#]', json_object('attempt', attempt, 'worker', worker, 'error', substr(:error, 1, 10000), 'at',
             strftime('%Y-%m-%dT%H:%M:%S', :now / 1000000, 'unixepoch') || printf('.%06dZ', :now % 1000000))),
     run_at = :now + coalesce(:retry_in, (
         select cast(round(min(min(base, most) * (1 + jitter * (2 * :random - 1)), most) * 1000000) as integer)
         from (
             select case coalesce(policy ->> 'strategy', 'exponential')
-                when 'fixed' then initial when 'linear' then initial * attempt else initial * (1 << min(attempt - 1, 40)) end as base,
-                most, jitter
+                when 'fixed' then initial
+                when 'linear' then initial * attempt
+                else initial * (1 << min(attempt - 1, 40))
+                end as base, most, jitter
             from (
                 select policy, cast(coalesce(policy ->> 'initial', 1) as real) as initial,
-                    cast(coalesce(policy ->> 'max', 60) as real) as most, cast(coalesce(policy ->> 'jitter', 0.25) as real) as jitter
+                    cast(coalesce(policy ->> 'max', 60) as real) as most,
+                    cast(coalesce(policy ->> 'jitter', 0.25) as real) as jitter
                 from (
                     select json_patch(coalesce((select q.retry from cloaca_queue q where q.queue = cloaca_task.queue), '{}'),
                         coalesce(retry, '{}')) as policy)))))

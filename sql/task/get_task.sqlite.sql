@@ -8,8 +8,8 @@ where not exists (select 1 from cloaca_task where id = :task)
     and not exists (select 1 from cloaca_task_history where task = :task)
     and not exists (select 1 from cloaca_dead_letter where task = :task);
 
-select task, queue, name, state, payload, priority, run_at, attempt, max_attempts, key, worker, lease_until, execution, result, error,
-    errors, enqueued_at, claimed_at, finished_at
+select task, queue, name, state, payload, priority, run_at, attempt, max_attempts, key, worker, lease_until, execution, result,
+    error, errors, enqueued_at, claimed_at, finished_at
 from (
     select id as task, queue, name, case
         when cancelled then 'cancelling'
@@ -20,8 +20,8 @@ from (
         errors ->> '$[#-1].error' as error, errors, enqueued_at, claimed_at, null as finished_at
     from cloaca_task where id = :task
     union all
-    select task, queue, name, state, payload, priority, run_at, attempt, max_attempts, key, worker, null as lease_until, execution, result,
-        errors ->> '$[#-1].error' as error, errors, enqueued_at, claimed_at, finished_at
+    select task, queue, name, state, payload, priority, run_at, attempt, max_attempts, key, worker,
+        null as lease_until, execution, result, errors ->> '$[#-1].error' as error, errors, enqueued_at, claimed_at, finished_at
     from cloaca_task_history where task = :task
     union all
     select task, queue, name, 'dead' as state, payload, priority, null as run_at, attempt, max_attempts, key, worker,

@@ -10,8 +10,8 @@ select detail from (select case
     end as detail)
 where detail is not null;
 
-select task, queue, name, state, payload, priority, run_at, attempt, max_attempts, key, worker, lease_until, execution, result, error,
-    errors, enqueued_at, claimed_at, finished_at
+select task, queue, name, state, payload, priority, run_at, attempt, max_attempts, key, worker, lease_until, execution, result,
+    error, errors, enqueued_at, claimed_at, finished_at
 from (
     select id as task, queue, name, case
         when cancelled then 'cancelling'
@@ -23,8 +23,8 @@ from (
     from cloaca_task
     where id > coalesce(:after, 0) and coalesce(:state not in ('completed', 'cancelled', 'dead'), 1)
     union all
-    select task, queue, name, state, payload, priority, run_at, attempt, max_attempts, key, worker, null as lease_until, execution, result,
-        errors ->> '$[#-1].error' as error, errors, enqueued_at, claimed_at, finished_at
+    select task, queue, name, state, payload, priority, run_at, attempt, max_attempts, key, worker,
+        null as lease_until, execution, result, errors ->> '$[#-1].error' as error, errors, enqueued_at, claimed_at, finished_at
     from cloaca_task_history
     where task > coalesce(:after, 0) and coalesce(:state in ('completed', 'cancelled'), 1)
     union all

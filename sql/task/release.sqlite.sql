@@ -16,4 +16,5 @@ where t.id = :task and t.cancelled;
 
 delete from cloaca_task where id = :task and cancelled;
 
-update cloaca_task set lease_id = null, lease_until = null, worker = null, claimed_at = null, attempt = attempt - 1 where id = :task;
+update cloaca_task set lease_id = null, lease_until = null, worker = null, claimed_at = null, attempt = attempt - 1
+where id = :task;

@@ -23,7 +23,8 @@ from cloaca_dead_letter d join cloaca_task t on t.queue = d.queue and t.key = d.
 where d.task = :task and d.status = 'failed';
 
 insert into cloaca_task (id, queue, priority, run_at, max_attempts, enqueued_at, execution, name, key, payload, retry, errors)
-select d.task, d.queue, d.priority, :now, d.max_attempts, d.enqueued_at, d.execution, d.name, d.key, d.payload, d.retry, d.errors
+select d.task, d.queue, d.priority, :now, d.max_attempts, d.enqueued_at, d.execution, d.name, d.key, d.payload, d.retry,
+    d.errors
 from cloaca_dead_letter d
 where (d.task = :task or d.queue = :queue) and d.status = 'failed'
     and (d.key is null or not exists (select 1 from cloaca_task t where t.queue = d.queue and t.key = d.key))

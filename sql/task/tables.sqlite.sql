@@ -22,7 +22,7 @@ create table if not exists cloaca_task (
 
 create index if not exists cloaca_task_claim on cloaca_task (queue, priority, run_at, id);
 create unique index if not exists cloaca_task_key on cloaca_task (queue, key) where key is not null;
-create index if not exists cloaca_task_lease on cloaca_task (lease_until) where lease_until is not null;
+create index if not exists cloaca_task_lease on cloaca_task (queue, lease_until) where lease_until is not null;
 
 -- Keys that stay taken for a while after their task finished (the queue's key_retention).
 create table if not exists cloaca_finished_key (
