@@ -1,7 +1,7 @@
 -- @function queue_stats(queue text = null) -> queue text, ready bigint, scheduled bigint, running bigint, dead bigint, oldest_ready_age interval, exact boolean, counted_at timestamptz
 --
--- Looks at a bounded number of rows however long a queue is: every count stops at 10,001. Priorities are visited by seeks, and the
--- running tasks are found by the index of leases.
+-- Looks at a bounded number of rows however long a queue is: every count stops at 10,001. Priorities are visited by seeks, and
+-- the running tasks are found by the index of leases.
 
 -- @raise invalid_name
 select 'The queue name must have 1 to 200 bytes and no control characters.' as detail
@@ -16,7 +16,9 @@ where :queue is not null
 
 with recursive level (queue, priority) as (
     select queue, priority from cloaca_task
-    where id = (select id from cloaca_task where queue >= coalesce(:queue, '') order by queue, priority, run_at, id limit 1)
+    where id = coalesce(
+        (select id from cloaca_task where queue = :queue order by priority, run_at, id limit 1),
+        (select id from cloaca_task where :queue is null order by queue, priority, run_at, id limit 1))
     union all
     select t.queue, t.priority from level cross join cloaca_task t
     where t.id = coalesce(

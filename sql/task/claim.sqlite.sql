@@ -1,8 +1,8 @@
 -- @function claim(queue text = 'default', worker text = null, max integer = 1, lease interval = null) -> task bigint, lease_id bigint, attempt integer, name text, payload jsonb, priority smallint, run_at timestamptz, lease_until timestamptz, max_attempts integer, execution bigint
 --
--- Priorities are visited one after the other by seeks, so that tasks scheduled for later are never walked over. Tasks are picked
--- in the order of the index, priority by priority: an order by would sort the whole backlog. The lease, random and never
--- repeated, is the base plus the id, by which the last statement knows what the one before it claimed.
+-- Priorities are visited one after the other by seeks, so that tasks scheduled for later are never walked over. Tasks are
+-- picked in the order of the index, priority by priority: an order by would sort the whole backlog. The lease, random and
+-- never repeated, is the base plus the id, by which the last statement knows what the one before it claimed.
 
 -- @raise invalid_name
 select 'The ' || what || ' must have 1 to 200 bytes and no control characters.' as detail
