@@ -61,11 +61,14 @@ typedef struct connection {
     clo_buffer json; /* documents of the row that is read */
 } connection;
 
-/* What a call binds besides its arguments, made when first needed. */
+/* What the statements of one call bind; random numbers are made when first needed. */
 typedef struct bound {
     const clo_function *function;
     const clo_value *arguments;
     int64_t now;
+    bool random_known;
+    double random;
+    int64_t lease_base;
 } bound;
 
 /* Whether a call has a transaction, a savepoint or nothing of its own to end. */
@@ -91,15 +94,15 @@ static cloaca_status leave(connection *self, scope entered, cloaca_error *error)
 static void undo(connection *self, scope entered);
 static cloaca_status control_transaction(connection *self, control which, cloaca_error *error);
 static cloaca_status run_statements(connection *self, bound *bound, const clo_sink *sink, cloaca_error *error);
-static cloaca_status run_statement(connection *self, const bound *bound, size_t number, const clo_sink *sink,
+static cloaca_status run_statement(connection *self, bound *bound, size_t number, const clo_sink *sink,
                                    cloaca_error *error);
 static cloaca_status raise_row(sqlite3_stmt *statement, cloaca_status condition, cloaca_error *error);
-static int bind_all(connection *self, const prepared *one, const bound *bound);
+static int bind_all(connection *self, const prepared *one, bound *bound);
 static int bind_value(sqlite3_stmt *statement, int number, const clo_value *value);
+static bool make_random(const connection *self, bound *bound);
 static cloaca_status read_row(connection *self, const clo_function *function, sqlite3_stmt *statement, const clo_sink *sink,
                               cloaca_error *error);
 static cloaca_status fail_with(connection *self, int code, cloaca_error *error);
-static bool random_bytes(void *bytes, size_t size);
 
 cloaca_status
 clo_sqlite_open(const clo_url *url, cloaca **made, cloaca_error *error)
@@ -152,7 +155,7 @@ static cloaca_status
 call(cloaca *base, const clo_function *function, const clo_value *arguments, const clo_sink *sink, cloaca_error *error)
 {
     connection *self = (connection *) base;
-    bound bound = {function, arguments, 0};
+    bound bound = {.function = function, .arguments = arguments};
     scope entered = SCOPE_NONE;
     cloaca_status status;
 
@@ -625,7 +628,7 @@ run_statements(connection *self, bound *bound, const clo_sink *sink, cloaca_erro
 }
 
 static cloaca_status
-run_statement(connection *self, const bound *bound, size_t number, const clo_sink *sink, cloaca_error *error)
+run_statement(connection *self, bound *bound, size_t number, const clo_sink *sink, cloaca_error *error)
 {
     const clo_function *function = bound->function;
     const prepared *one = &self->functions[function->id].statements[number];
@@ -677,7 +680,7 @@ raise_row(sqlite3_stmt *statement, cloaca_status condition, cloaca_error *error)
 }
 
 static int
-bind_all(connection *self, const prepared *one, const bound *bound)
+bind_all(connection *self, const prepared *one, bound *bound)
 {
     int code = SQLITE_OK;
 
@@ -687,14 +690,11 @@ bind_all(connection *self, const prepared *one, const bound *bound)
         if (source == NOW) {
             code = sqlite3_bind_int64(one->statement, i + 1, bound->now);
         } else if (source == RANDOM || source == LEASE_BASE) {
-            uint64_t bits;
-
-            if (!random_bytes(&bits, sizeof(bits))) {
+            if (!bound->random_known && !make_random(self, bound)) {
                 return SQLITE_IOERR;
             }
-            code = source == LEASE_BASE ? sqlite3_bind_int64(one->statement, i + 1, (sqlite3_int64) (bits >> 2))
-                                        : sqlite3_bind_double(one->statement, i + 1,
-                                                              self->random >= 0 ? self->random : (double) (bits >> 11) / (UINT64_C(1) << 53));
+            code = source == RANDOM ? sqlite3_bind_double(one->statement, i + 1, bound->random)
+                                    : sqlite3_bind_int64(one->statement, i + 1, bound->lease_base);
         } else {
             const clo_value *value = &bound->arguments[source];
 
@@ -716,6 +716,21 @@ bind_value(sqlite3_stmt *statement, int number, const clo_value *value)
         default:
             return sqlite3_bind_null(statement, number);
     }
+}
+
+/* 53 bits make a number from 0 to below 1, 62 a lease that leaves room for more after it. */
+static bool
+make_random(const connection *self, bound *bound)
+{
+    uint64_t bits[2];
+
+    if (getrandom(bits, sizeof(bits), 0) != (ssize_t) sizeof(bits)) {
+        return false;
+    }
+    bound->random = self->random >= 0 ? self->random : (double) (bits[0] >> 11) / (double) (UINT64_C(1) << 53);
+    bound->lease_base = (int64_t) (bits[1] >> 2);
+    bound->random_known = true;
+    return true;
 }
 
 /* Documents are brought into the canonical form, whoever wrote them. */
@@ -815,10 +830,4 @@ fail_with(connection *self, int code, cloaca_error *error)
         }
     }
     return status;
-}
-
-static bool
-random_bytes(void *bytes, size_t size)
-{
-    return getrandom(bytes, size, 0) == (ssize_t) size;
 }
