@@ -20,9 +20,9 @@ begin
     end if;
     return format('postgresql://%s@%s/%s%s', cloaca.url_encode(username), place, cloaca.url_encode(current_database()), socket);
 exception
-    -- Only some roles may read where the sockets are. A server that lets us be none of them is not local.
+    -- Where the socket is, only some roles may read. Whoever came by it knows.
     when insufficient_privilege then
-        return format('postgresql://%s@localhost:%s/%s', cloaca.url_encode(username), current_setting('port'),
-            cloaca.url_encode(current_database()));
+        return format('postgresql://%s@/%s?port=%s', cloaca.url_encode(username), cloaca.url_encode(current_database()),
+            current_setting('port'));
 end
 $$;

@@ -10,9 +10,6 @@ as $$
     )
     select format('Role "%s" cannot log in.', l.rolname) from login l where not l.rolcanlogin
     union all
-    select format('Role "%s" has no password.', l.rolname) from login l
-    where has_table_privilege('pg_authid', 'select') and (select a.rolpassword is null from pg_authid a where a.oid = l.oid)
-    union all
     select format('Role "%s" is, or is a member of, the privileged role "%s".', l.rolname, r.rolname)
     from login l join pg_roles r on pg_has_role(l.oid, r.oid, 'member')
     where (r.rolsuper or r.rolcreaterole or r.rolcreatedb or r.rolreplication or r.rolbypassrls or r.rolname ~ '^pg_')

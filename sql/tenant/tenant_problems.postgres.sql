@@ -33,6 +33,11 @@ begin
     if login.oid is not null and namespace.oid is not null then
         return query select p.problem from cloaca.login_problems(tenant.schema_name, tenant.username) p (problem);
     end if;
+    -- Only a superuser may look at that.
+    if login.oid is not null and has_table_privilege('pg_authid', 'select') then
+        return query select format('Role "%s" has no password.', a.rolname) from pg_authid a
+            where a.oid = login.oid and a.rolpassword is null;
+    end if;
     return query
         select format('%s has %s on schema "%s".', coalesce('Role ' || nullif(a.grantee, 0)::regrole::text, 'PUBLIC'), a.privilege_type,
             tenant.schema_name)
