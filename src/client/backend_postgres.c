@@ -410,7 +410,7 @@ build_sql(connection *self, const clo_function *function, const clo_value *argum
         const bool array = column->type >= CLOACA_TYPE_BIGINT_ARRAY;
 
         clo_buffer_text(sql, i > 0 ? ", " : " ");
-        clo_buffer_text(sql, time    ? "(pg_catalog.extract(epoch from r."
+        clo_buffer_text(sql, time    ? "(extract(epoch from r."
                              : array ? "pg_catalog.to_jsonb(r."
                                      : "r.");
         clo_buffer_text(sql, column->name);
