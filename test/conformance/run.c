@@ -3,10 +3,13 @@
  *
  *   conformance <url> <scenario>
  *
- * A scenario has one command a line: `clock <time>`, `random <number>`, `call <function> <arguments>` (the arguments may go on in lines
- * that start with a space), `begin`, `commit`, `rollback`; comments and blank lines are echoed. Each command is echoed, then its
- * rows follow as canonical JSON (sorted keys, no spaces), or its error. Lease ids are random: they print as "L1", "L2" and so on in the
- * order in which they appear, and "$L1" in arguments stands for the number; "$stale" is a lease that nobody ever had.
+ * A scenario has one command a line: `clock <time>`, `random <number>`, `call <function> <arguments>` (the arguments may go on
+ * in lines that start with a space), `count <function> <arguments>`, `begin`, `commit`, `rollback`; comments and blank lines
+ * are echoed. Each command is echoed, then its rows follow as canonical JSON (sorted keys, no spaces), or their number, or its
+ * error. Lease ids are random: they print as "L1", "L2" and so on in the order in which they appear, and "$L1" in arguments
+ * stands for the number;
+ * "$stale" is a lease that nobody ever had. "$array 9" stands for an array of nine zeros, "$text 9" for a text of nine letters
+ * x.
  *
  * The output must be the same on every backend. One process, one connection.
  */
@@ -26,16 +29,16 @@ static char leases[LEASE_LIMIT][24];
 static size_t lease_count;
 
 static void run_command(cloaca *connection, char *command);
-static void run_call(cloaca *connection, const char *rest);
+static void run_call(cloaca *connection, const char *rest, bool count);
 static void print_rows(const cloaca_result *result);
 static void print_status(cloaca_status status, const cloaca_error *error, bool quiet);
-static char *with_leases(const char *arguments);
+static char *expand(const char *arguments);
+static size_t expand_one(const char *word, FILE *out);
 static void name_leases(json_t *row);
 static const char *lease_name(const char *number, char *name, size_t size);
 static void stop(const char *message);
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
     cloaca_error error;
     cloaca *connection;
@@ -80,8 +83,7 @@ main(int argc, char **argv)
     return 0;
 }
 
-static void
-run_command(cloaca *connection, char *command)
+static void run_command(cloaca *connection, char *command)
 {
     cloaca_error error;
 
@@ -98,7 +100,9 @@ run_command(cloaca *connection, char *command)
     } else if (strncmp(command, "random ", 7) == 0) {
         print_status(cloaca_set_random(connection, strtod(command + 7, NULL), &error), &error, true);
     } else if (strncmp(command, "call ", 5) == 0) {
-        run_call(connection, command + 5);
+        run_call(connection, command + 5, false);
+    } else if (strncmp(command, "count ", 6) == 0) {
+        run_call(connection, command + 6, true);
     } else if (strcmp(command, "begin") == 0) {
         print_status(cloaca_begin(connection, &error), &error, false);
     } else if (strcmp(command, "commit") == 0) {
@@ -111,17 +115,18 @@ run_command(cloaca *connection, char *command)
     fflush(stdout);
 }
 
-static void
-run_call(cloaca *connection, const char *rest)
+static void run_call(cloaca *connection, const char *rest, bool count)
 {
     const size_t length = strcspn(rest, " \n");
     char *function = strndup(rest, length);
-    char *arguments = rest[length] != '\0' ? with_leases(rest + length) : NULL;
+    char *arguments = rest[length] != '\0' ? expand(rest + length) : NULL;
     cloaca_result *result;
     cloaca_error error;
     const cloaca_status status = cloaca_call(connection, function, arguments, &result, &error);
 
-    if (status == CLOACA_OK && cloaca_result_columns(result) > 0) {
+    if (status == CLOACA_OK && count) {
+        printf("  %zu rows\n", cloaca_result_rows(result));
+    } else if (status == CLOACA_OK && cloaca_result_columns(result) > 0) {
         print_rows(result);
     } else {
         print_status(status, &error, false);
@@ -131,8 +136,7 @@ run_call(cloaca *connection, const char *rest)
     free(function);
 }
 
-static void
-print_rows(const cloaca_result *result)
+static void print_rows(const cloaca_result *result)
 {
     char *text = cloaca_result_json(result);
     json_t *rows = json_loads(text, JSON_DECODE_ANY, NULL);
@@ -142,7 +146,8 @@ print_rows(const cloaca_result *result)
     if (rows == NULL) {
         stop("a result is not JSON");
     }
-    json_array_foreach(rows, i, row) {
+    json_array_foreach(rows, i, row)
+    {
         char *line;
 
         name_leases(row);
@@ -154,8 +159,7 @@ print_rows(const cloaca_result *result)
     cloaca_free(text);
 }
 
-static void
-print_status(cloaca_status status, const cloaca_error *error, bool quiet)
+static void print_status(cloaca_status status, const cloaca_error *error, bool quiet)
 {
     if (status == CLOACA_OK) {
         if (!quiet) {
@@ -172,27 +176,16 @@ print_status(cloaca_status status, const cloaca_error *error, bool quiet)
     }
 }
 
-/* The arguments with numbers in the place of "$L1" and "$stale". */
-static char *
-with_leases(const char *arguments)
+/* The arguments with what the words that start with "$ stand for. */
+static char *expand(const char *arguments)
 {
     char *text = NULL;
     size_t size;
     FILE *out = open_memstream(&text, &size);
 
     while (*arguments != '\0') {
-        if (strncmp(arguments, "\"$stale\"", 8) == 0) {
-            fputs(STALE, out);
-            arguments += 8;
-        } else if (strncmp(arguments, "\"$L", 3) == 0) {
-            char *end;
-            const size_t number = strtoul(arguments + 3, &end, 10);
-
-            if (number < 1 || number > lease_count || *end != '"') {
-                stop("no such lease in the arguments");
-            }
-            fputs(leases[number - 1], out);
-            arguments = end + 1;
+        if (strncmp(arguments, "\"$", 2) == 0) {
+            arguments += expand_one(arguments, out);
         } else {
             fputc(*arguments++, out);
         }
@@ -201,8 +194,34 @@ with_leases(const char *arguments)
     return text;
 }
 
-static void
-name_leases(json_t *row)
+/* Writes what a word stands for; returns its length. */
+static size_t expand_one(const char *word, FILE *out)
+{
+    const size_t length = 2 + strcspn(word + 2, "\"") + 1;
+    size_t number;
+
+    if (strncmp(word, "\"$stale\"", length) == 0) {
+        fputs(STALE, out);
+    } else if (sscanf(word, "\"$L%zu\"", &number) == 1 && number >= 1 && number <= lease_count) {
+        fputs(leases[number - 1], out);
+    } else if (sscanf(word, "\"$array %zu\"", &number) == 1) {
+        for (size_t i = 0; i < number; i++) {
+            fputs(i == 0 ? "[0" : ",0", out);
+        }
+        fputs(number == 0 ? "[]" : "]", out);
+    } else if (sscanf(word, "\"$text %zu\"", &number) == 1) {
+        fputc('"', out);
+        for (size_t i = 0; i < number; i++) {
+            fputc('x', out);
+        }
+        fputc('"', out);
+    } else {
+        stop("unknown word in the arguments");
+    }
+    return length;
+}
+
+static void name_leases(json_t *row)
 {
     json_t *lease = json_object_get(row, "lease_id");
 
@@ -215,8 +234,7 @@ name_leases(json_t *row)
     }
 }
 
-static const char *
-lease_name(const char *number, char *name, size_t size)
+static const char *lease_name(const char *number, char *name, size_t size)
 {
     size_t i = 0;
 
@@ -233,8 +251,7 @@ lease_name(const char *number, char *name, size_t size)
     return name;
 }
 
-static void
-stop(const char *message)
+static void stop(const char *message)
 {
     fflush(stdout);
     fprintf(stderr, "%s\n", message);
