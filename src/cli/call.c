@@ -12,7 +12,8 @@
 
 static int call_and_print(const struct invocation *invocation, const char *function, const char *arguments, enum shape shape);
 static int print_pages(const struct invocation *invocation, cloaca *connection);
-static int fetch_page(const struct invocation *invocation, cloaca *connection, const char *after, cloaca_result **page);
+static int fetch_page(const struct invocation *invocation, cloaca *connection, size_t max, const char *after,
+                      cloaca_result **page);
 
 /* Every command that needs nothing but its row in the table. */
 int run_call(const struct invocation *invocation)
@@ -115,19 +116,20 @@ static int print_pages(const struct invocation *invocation, cloaca *connection)
     struct table table = {0};
     cloaca_result **pages = NULL;
     size_t count = 0;
-    size_t rows = PAGE;
+    size_t max = (size_t)option_integer(invocation, "max", 1, PAGE, PAGE);
+    size_t rows = max;
     bool first = true;
     int status = STATUS_OK;
 
     buffer_text(&after, option_text(invocation, "after") != NULL ? option_text(invocation, "after") : "");
-    while (rows == PAGE) {
+    while (rows == max) {
         cloaca_result *page = NULL;
 
-        status = fetch_page(invocation, connection, buffer_value(&after), &page);
+        status = fetch_page(invocation, connection, max, buffer_value(&after), &page);
         if (status != STATUS_OK)
             break;
         rows = cloaca_result_rows(page);
-        pages = reallocate(pages, (count + 1) * sizeof *pages);
+        pages = reallocate(pages, (count + 1) * sizeof(cloaca_result *));
         pages[count++] = page;
         table_add_result(&table, page);
         if (rows > 0) {
@@ -152,7 +154,8 @@ static int print_pages(const struct invocation *invocation, cloaca *connection)
     return status;
 }
 
-static int fetch_page(const struct invocation *invocation, cloaca *connection, const char *after, cloaca_result **page)
+static int fetch_page(const struct invocation *invocation, cloaca *connection, size_t max, const char *after,
+                      cloaca_result **page)
 {
     struct buffer members = {0};
     struct buffer arguments = {0};
@@ -161,7 +164,7 @@ static int fetch_page(const struct invocation *invocation, cloaca *connection, c
 
     append_arguments(invocation, " after max ", &members);
     append_member(&members, "max");
-    buffer_format(&members, "%d", PAGE);
+    buffer_format(&members, "%zu", max);
     if (after[0] != '\0') {
         append_member(&members, "after");
         buffer_text(&members, after);

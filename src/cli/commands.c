@@ -23,7 +23,7 @@
     }
 #define ALL_OPTION                                                                                                             \
     {                                                                                                                          \
-        "all", 'a', OPTION_FLAG, NULL, NULL, "every page, not one"                                                             \
+        "all", 'a', OPTION_FLAG, NULL, NULL, "every page, of --max rows each"                                                  \
     }
 #define PASSWORD_OPTION                                                                                                        \
     {                                                                                                                          \

@@ -257,14 +257,20 @@ static bool unit_of(const char *name, size_t length, double *microseconds)
 /* HH:MM:SS[.ffffff], moving *text behind it; false when something else stands there. */
 static bool parse_clock(const char **text, double *microseconds)
 {
-    unsigned int hours;
-    unsigned int minutes;
-    double seconds;
-    int used = 0;
+    double parts[3];
+    const char *at = *text;
 
-    if (sscanf(*text, "%9u:%2u:%lf%n", &hours, &minutes, &seconds, &used) != 3 || used == 0 || seconds < 0)
-        return false;
-    *microseconds += hours * 3600e6 + minutes * 60e6 + seconds * 1e6;
-    *text += used;
+    for (int i = 0; i < 3; i++) {
+        char *end;
+
+        if (i > 0 && *at++ != ':')
+            return false;
+        parts[i] = strtod(at, &end);
+        if (end == at || !(parts[i] >= 0))
+            return false;
+        at = end;
+    }
+    *microseconds += parts[0] * 3600e6 + parts[1] * 60e6 + parts[2] * 1e6;
+    *text = at;
     return true;
 }
