@@ -64,7 +64,7 @@ check:
 	test/check
 
 demo:
-	demo/run $(URL)
+	@demo/run '$(URL)'
 
 bench:
 	bench/run
