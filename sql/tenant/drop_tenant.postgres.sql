@@ -12,7 +12,7 @@
 create function cloaca.drop_tenant(schema_name text, max integer default 500) returns table (remaining bigint)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
-set client_min_messages = warning
+set client_min_messages = error
 set lock_timeout = '10s'
 as $$
 #variable_conflict use_column
