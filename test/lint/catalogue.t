@@ -45,20 +45,19 @@ sub signatures {
         where p.pronamespace = 'cloaca'::regnamespace
         order by p.proname, a.n
 SQL
+    my @defaults;
+    my %columns = columns($database);
     for my $name (sort keys %signature) {
-        my @rows = @{ $found{$name} // [] };
         my $declared = $signature{$name};
-        my @arguments = grep { length $_->[2] } @rows;
-        my @problems;
+        my @arguments = grep { length $_->[2] } @{ $found{$name} // [] };
         is_deeply([map { "$_->[2] $_->[3]" } @arguments], [map { "$_->{name} $type{$_->{type}}" } @{ $declared->{arguments} }],
             "$kind: arguments of $name") or next;
-        my @unequal = grep { !same_default($database, $declared->{arguments}[$_], $arguments[$_][4]) } 0 .. $#arguments;
-        is_deeply([map { $declared->{arguments}[$_]{name} } @unequal], [], "$kind: defaults of $name");
-        my $procedure = @rows && $rows[0][1] eq 'p';
-        is($procedure ? 'procedure' : columns($database, $declared),
-            ref $declared->{result} ? join(', ', map { "$_->{name} $type{$_->{type}}" } @{ $declared->{result} }) : $declared->{result},
+        push @defaults, map { [$name, $declared->{arguments}[$_], $arguments[$_][4]] } 0 .. $#arguments;
+        my $result = $found{$name}[0][1] eq 'p' ? 'procedure' : $columns{$name};
+        is($result, ref $declared->{result} ? join(', ', map { "$_->{name} $type{$_->{type}}" } @{ $declared->{result} }) : $declared->{result},
             "$kind: result of $name");
     }
+    none("$kind: defaults of arguments", query($database, join ' union all ', map { different_default(@$_) } @defaults));
 }
 
 # Every type that a signature names.
@@ -70,21 +69,34 @@ sub types {
     return sort keys %types;
 }
 
-sub same_default {
-    my ($database, $argument, $actual) = @_;
-    return $actual eq '' if !defined $argument->{default};
-    return 0 if $actual eq '';
-    my ($same) = query($database, "select ($argument->{default})::$argument->{type} is not distinct from ($actual)::$argument->{type}");
-    return $same->[0] eq 't';
+# A query that finds an argument whose default is not the one declared.
+sub different_default {
+    my ($name, $argument, $actual) = @_;
+    my $declared = $argument->{default};
+    my $differs = defined $declared && length $actual ? "($declared)::$argument->{type} is distinct from ($actual)::$argument->{type}"
+        : defined $declared || length $actual ? 'true' : 'false';
+    return "select '$name $argument->{name}' where $differs";
 }
 
-# The columns of the result, described without being computed.
+# The columns of every result, described without being computed.
 sub columns {
-    my ($database, $declared) = @_;
-    my $arguments = join ', ', map { "$_->{name} => null::$_->{type}" } @{ $declared->{arguments} };
-    my @columns = query($database, "select * from cloaca.$declared->{name}($arguments) \\gdesc");
-    return 'void' if @columns == 1 && $columns[0][1] eq 'void';
-    return join ', ', map { "$_->[0] $_->[1]" } @columns;
+    my ($database) = @_;
+    my @functions = grep { $signature{$_}{result} ne 'procedure' } sort keys %signature;
+    my %columns;
+    my $name;
+    for my $row (query($database, join "\n", map { "\\echo \@$_\n" . call($signature{$_}) . ' \gdesc' } @functions)) {
+        if ($row->[0] =~ /^\@(.*)/) {
+            $name = $1;
+        } else {
+            push @{ $columns{$name} }, $row->[1] eq 'void' ? 'void' : "$row->[0] $row->[1]";
+        }
+    }
+    return map { $_ => join ', ', @{ $columns{$_} // [] } } @functions;
+}
+
+sub call {
+    my ($declared) = @_;
+    return "select * from cloaca.$declared->{name}(" . join(', ', map { "$_->{name} => null::$_->{type}" } @{ $declared->{arguments} }) . ')';
 }
 
 # Who may execute what, and with whose search_path.
@@ -144,12 +156,12 @@ sub none {
 # The rows of a query, each a list of texts; fails the test when psql does.
 sub query {
     my ($database, $sql) = @_;
-    open my $psql, '-|', 'psql', '-XAt', '-F', "\x1f", '-R', "\x1e", '-v', 'ON_ERROR_STOP=1', '-d', $database, '-c', '\set QUIET on', '-f', script($sql)
+    open my $psql, '-|', 'psql', '-XAt', '-F', "\x1f", '-v', 'ON_ERROR_STOP=1', '-d', $database, '-c', '\set QUIET on', '-f', script($sql)
         or BAIL_OUT("psql: $!");
     local $/;
     my $answer = <$psql> // '';
     close $psql or fail("query: $sql");
-    return map { [split /\x1f/, $_, -1] } split /\x1e|\n\z/, $answer =~ s/\n\z//r;
+    return map { [split /\x1f/, $_, -1] } split /\n/, $answer;
 }
 
 # psql reads meta-commands such as \gdesc from a file only.
