@@ -38,7 +38,7 @@ insert into cloaca_task_history (task, queue, finished_at, state, priority, run_
 select t.id, t.queue, :now, s.outcome, t.priority, t.run_at, t.attempt, t.max_attempts, t.lease_id, t.claimed_at,
     t.enqueued_at, t.execution, t.name, t.worker, t.key, t.payload, r.value, t.errors
 from cloaca_scratch s join cloaca_task t on t.id = s.task and t.lease_id = s.lease_id
-    join cloaca_queue q on q.queue = t.queue and q.retention > 0 left join result r on r.n = s.n
+    join cloaca_queue q on q.queue = t.queue and q.retention > 0 left join result r on r.n = s.n and s.outcome = 'completed'
 where s.outcome <> 'lease_lost'
 order by s.n
 on conflict (task) do nothing;
