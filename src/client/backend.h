@@ -94,7 +94,8 @@ cloaca_status clo_call_with_credentials(cloaca *connection, const clo_function *
 
 /* error.c */
 void clo_error_clear(cloaca_error *error);
-cloaca_status clo_fail(cloaca_error *error, cloaca_status status, const char *detail, ...) __attribute__((format(printf, 3, 4)));
+cloaca_status clo_fail(cloaca_error *error, cloaca_status status, const char *detail, ...)
+    __attribute__((format(printf, 3, 4)));
 void clo_error_hint(cloaca_error *error, const char *hint);
 /* Copies text that somebody else wrote as a sentence on one line, cut at a character. */
 void clo_error_copy(char *field, size_t size, const char *text, size_t length);

@@ -37,17 +37,17 @@ typedef struct parameters {
 } parameters;
 
 /* What a command came to, when it failed, for COMMIT_UNKNOWN. */
-typedef enum effect {
+typedef enum effect_kind {
     EFFECT_NONE,  /* a lost connection loses nothing but the answer */
     EFFECT_COMMIT /* the command commits: it may have happened */
-} effect;
+} effect_kind;
 
 /* The types' own numbers are fixed for ever. */
 static const Oid type_oids[] = {
-    [CLOACA_TYPE_BOOLEAN] = 16,        [CLOACA_TYPE_SMALLINT] = 21,     [CLOACA_TYPE_INTEGER] = 23,
-    [CLOACA_TYPE_BIGINT] = 20,         [CLOACA_TYPE_TEXT] = 25,         [CLOACA_TYPE_JSONB] = 3802,
-    [CLOACA_TYPE_TIMESTAMPTZ] = 1184,  [CLOACA_TYPE_INTERVAL] = 1186,   [CLOACA_TYPE_BIGINT_ARRAY] = 1016,
-    [CLOACA_TYPE_TEXT_ARRAY] = 1009,   [CLOACA_TYPE_JSONB_ARRAY] = 3807,
+    [CLOACA_TYPE_BOOLEAN] = 16,       [CLOACA_TYPE_SMALLINT] = 21,      [CLOACA_TYPE_INTEGER] = 23,
+    [CLOACA_TYPE_BIGINT] = 20,        [CLOACA_TYPE_TEXT] = 25,          [CLOACA_TYPE_JSONB] = 3802,
+    [CLOACA_TYPE_TIMESTAMPTZ] = 1184, [CLOACA_TYPE_INTERVAL] = 1186,    [CLOACA_TYPE_BIGINT_ARRAY] = 1016,
+    [CLOACA_TYPE_TEXT_ARRAY] = 1009,  [CLOACA_TYPE_JSONB_ARRAY] = 3807,
 };
 
 /* 2000-01-01, where PostgreSQL's times start. */
@@ -65,18 +65,18 @@ static cloaca_status build_parameters(connection *self, const clo_function *func
                                       parameters *built, cloaca_error *error);
 static char *number_parameter(clo_arena *arena, cloaca_type type, int64_t integer, int *length);
 static char *array_parameter(clo_arena *arena, const clo_value *value, cloaca_type type);
-static cloaca_status run(connection *self, const char *sql, const parameters *given, effect effect, PGresult **result,
+static cloaca_status run(connection *self, const char *sql, const parameters *given, effect_kind effect, PGresult **result,
                          cloaca_error *error);
-static cloaca_status command(connection *self, const char *sql, effect effect, cloaca_error *error);
+static cloaca_status command(connection *self, const char *sql, effect_kind effect, cloaca_error *error);
 static cloaca_status read_rows(connection *self, const clo_function *function, PGresult *result, const clo_sink *sink,
                                cloaca_error *error);
-static cloaca_status fail_with(connection *self, const PGresult *result, bool answered, effect effect, cloaca_error *error);
-static cloaca_status lost(connection *self, effect effect, cloaca_error *error);
+static cloaca_status fail_with(connection *self, const PGresult *result, bool answered, effect_kind effect,
+                               cloaca_error *error);
+static cloaca_status lost(connection *self, effect_kind effect, cloaca_error *error);
 static bool still_there(connection *self);
 static void ignore_notice(void *context, const PGresult *notice);
 
-bool
-clo_postgres_option(const char *name)
+bool clo_postgres_option(const char *name)
 {
     PQconninfoOption *known = PQconndefaults();
     bool found = false;
@@ -88,8 +88,7 @@ clo_postgres_option(const char *name)
     return found;
 }
 
-cloaca_status
-clo_postgres_open(const clo_url *url, cloaca **made, cloaca_error *error)
+cloaca_status clo_postgres_open(const clo_url *url, cloaca **made, cloaca_error *error)
 {
     connection *self = calloc(1, sizeof(connection));
     cloaca_status status;
@@ -112,8 +111,7 @@ clo_postgres_open(const clo_url *url, cloaca **made, cloaca_error *error)
     return CLOACA_OK;
 }
 
-cloaca_status
-clo_postgres_attach(void *handle, cloaca **made, cloaca_error *error)
+cloaca_status clo_postgres_attach(void *handle, cloaca **made, cloaca_error *error)
 {
     connection *self;
 
@@ -138,8 +136,8 @@ clo_postgres_attach(void *handle, cloaca **made, cloaca_error *error)
 
 /* ------------------------------------------------------------------------------------------------- the backend's functions */
 
-static cloaca_status
-call(cloaca *base, const clo_function *function, const clo_value *arguments, const clo_sink *sink, cloaca_error *error)
+static cloaca_status call(cloaca *base, const clo_function *function, const clo_value *arguments, const clo_sink *sink,
+                          cloaca_error *error)
 {
     connection *self = (connection *) base;
     const bool outside = PQtransactionStatus(self->server) == PQTRANS_IDLE;
@@ -163,7 +161,8 @@ call(cloaca *base, const clo_function *function, const clo_value *arguments, con
     }
     PQclear(result);
     if (savepoint && PQstatus(self->server) == CONNECTION_OK) {
-        if (status != CLOACA_OK && command(self, "rollback to savepoint cloaca", EFFECT_NONE, NULL) == CLOACA_OK && error != NULL) {
+        if (status != CLOACA_OK && command(self, "rollback to savepoint cloaca", EFFECT_NONE, NULL) == CLOACA_OK &&
+            error != NULL) {
             error->transaction_aborted = false;
         }
         command(self, "release savepoint cloaca", EFFECT_NONE, NULL);
@@ -171,8 +170,7 @@ call(cloaca *base, const clo_function *function, const clo_value *arguments, con
     return status;
 }
 
-static cloaca_status
-init(cloaca *base, cloaca_error *error)
+static cloaca_status init(cloaca *base, cloaca_error *error)
 {
     /* Without the extension when the script of the functions was loaded instead. */
     return command((connection *) base,
@@ -181,15 +179,13 @@ init(cloaca *base, cloaca_error *error)
                    EFFECT_NONE, error);
 }
 
-static cloaca_status
-begin(cloaca *base, cloaca_error *error)
+static cloaca_status begin(cloaca *base, cloaca_error *error)
 {
     return command((connection *) base, "begin", EFFECT_NONE, error);
 }
 
 /* An aborted transaction answers "rollback" to commit. */
-static cloaca_status
-commit(cloaca *base, cloaca_error *error)
+static cloaca_status commit(cloaca *base, cloaca_error *error)
 {
     connection *self = (connection *) base;
     PGresult *result = NULL;
@@ -202,24 +198,21 @@ commit(cloaca *base, cloaca_error *error)
     return status;
 }
 
-static cloaca_status
-rollback(cloaca *base, cloaca_error *error)
+static cloaca_status rollback(cloaca *base, cloaca_error *error)
 {
     connection *self = (connection *) base;
 
     return PQtransactionStatus(self->server) == PQTRANS_IDLE ? CLOACA_OK : command(self, "rollback", EFFECT_NONE, error);
 }
 
-static cloaca_status
-execute(cloaca *base, const char *sql, cloaca_error *error)
+static cloaca_status execute(cloaca *base, const char *sql, cloaca_error *error)
 {
     connection *self = (connection *) base;
 
     return command(self, sql, PQtransactionStatus(self->server) == PQTRANS_IDLE ? EFFECT_COMMIT : EFFECT_NONE, error);
 }
 
-static cloaca_status
-set_clock(cloaca *base, int64_t now, cloaca_error *error)
+static cloaca_status set_clock(cloaca *base, int64_t now, cloaca_error *error)
 {
     char text[CLO_TIME_SIZE] = "";
 
@@ -229,8 +222,7 @@ set_clock(cloaca *base, int64_t now, cloaca_error *error)
     return set_setting((connection *) base, "cloaca.clock", text, error);
 }
 
-static cloaca_status
-set_random(cloaca *base, double random, cloaca_error *error)
+static cloaca_status set_random(cloaca *base, double random, cloaca_error *error)
 {
     char text[40] = "";
 
@@ -240,8 +232,8 @@ set_random(cloaca *base, double random, cloaca_error *error)
     return set_setting((connection *) base, "cloaca.random", text, error);
 }
 
-static cloaca_status
-make_verifier(cloaca *base, const char *password, clo_arena *arena, const char **verifier, cloaca_error *error)
+static cloaca_status make_verifier(cloaca *base, const char *password, clo_arena *arena, const char **verifier,
+                                   cloaca_error *error)
 {
     connection *self = (connection *) base;
     char *made = PQencryptPasswordConn(self->server, password, "", "scram-sha-256");
@@ -255,14 +247,12 @@ make_verifier(cloaca *base, const char *password, clo_arena *arena, const char *
 }
 
 /* A lost connection has no transaction any more, but that is for the next call to find out. */
-static bool
-in_transaction(cloaca *base)
+static bool in_transaction(cloaca *base)
 {
     return PQtransactionStatus(((connection *) base)->server) != PQTRANS_IDLE;
 }
 
-static void
-close_connection(cloaca *base)
+static void close_connection(cloaca *base)
 {
     connection *self = (connection *) base;
 
@@ -289,8 +279,7 @@ static const clo_backend backend = {
 
 /* ----------------------------------------------------------------------------------------------------------------- opening */
 
-static cloaca_status
-connect_server(connection *self, const clo_url *url, cloaca_error *error)
+static cloaca_status connect_server(connection *self, const clo_url *url, cloaca_error *error)
 {
     const char *const names[] = {"dbname", "client_encoding", "fallback_application_name", NULL};
     const char *const values[] = {url->location, "UTF8", "cloaca", NULL};
@@ -312,8 +301,7 @@ connect_server(connection *self, const clo_url *url, cloaca_error *error)
 }
 
 /* Until the server has answered, or connect_timeout has passed. */
-static cloaca_status
-wait_for_server(connection *self, cloaca_error *error)
+static cloaca_status wait_for_server(connection *self, cloaca_error *error)
 {
     PostgresPollingStatusType state = PGRES_POLLING_WRITING;
     PQconninfoOption *options = PQconninfo(self->server);
@@ -343,9 +331,9 @@ wait_for_server(connection *self, cloaca_error *error)
     return state == PGRES_POLLING_OK ? CLOACA_OK : connect_failed(self, error);
 }
 
-/* The message reads "connection to server ... failed: FATAL:  28P01: password authentication failed ..." when the server spoke. */
-static cloaca_status
-connect_failed(connection *self, cloaca_error *error)
+/* The message reads "connection to server ... failed: FATAL:  28P01: password authentication failed ..." when the server spoke.
+ */
+static cloaca_status connect_failed(connection *self, cloaca_error *error)
 {
     const char *message = PQerrorMessage(self->server);
     const char *text = message;
@@ -374,16 +362,14 @@ connect_failed(connection *self, cloaca_error *error)
     return status;
 }
 
-static cloaca_status
-malformed(cloaca_error *error)
+static cloaca_status malformed(cloaca_error *error)
 {
     clo_fail(error, CLOACA_INVALID_ARGUMENT, "The URL is malformed.");
     clo_error_hint(error, "Write postgresql://user:password@host:port/database, with % and two digits for special characters.");
     return CLOACA_INVALID_ARGUMENT;
 }
 
-static cloaca_status
-set_setting(connection *self, const char *name, const char *value, cloaca_error *error)
+static cloaca_status set_setting(connection *self, const char *name, const char *value, cloaca_error *error)
 {
     const parameters given = {2, {25, 25}, {name, value}, {0}, {0}};
     PGresult *result = NULL;
@@ -395,8 +381,7 @@ set_setting(connection *self, const char *name, const char *value, cloaca_error 
 
 /* ----------------------------------------------------------------------------------------------------------------- calling */
 
-static void
-build_sql(connection *self, const clo_function *function, const clo_value *arguments)
+static void build_sql(connection *self, const clo_function *function, const clo_value *arguments)
 {
     clo_buffer *sql = &self->sql;
     char text[16];
@@ -410,9 +395,7 @@ build_sql(connection *self, const clo_function *function, const clo_value *argum
         const bool array = column->type >= CLOACA_TYPE_BIGINT_ARRAY;
 
         clo_buffer_text(sql, i > 0 ? ", " : " ");
-        clo_buffer_text(sql, time    ? "(extract(epoch from r."
-                             : array ? "pg_catalog.to_jsonb(r."
-                                     : "r.");
+        clo_buffer_text(sql, time ? "(extract(epoch from r." : array ? "pg_catalog.to_jsonb(r." : "r.");
         clo_buffer_text(sql, column->name);
         clo_buffer_text(sql, time ? ") operator(pg_catalog.*) 1000000)::bigint" : (array ? ")" : ""));
     }
@@ -435,9 +418,8 @@ build_sql(connection *self, const clo_function *function, const clo_value *argum
     clo_buffer_text(sql, function->column_count > 0 ? ")" : "");
 }
 
-static cloaca_status
-build_parameters(connection *self, const clo_function *function, const clo_value *arguments, parameters *built,
-                 cloaca_error *error)
+static cloaca_status build_parameters(connection *self, const clo_function *function, const clo_value *arguments,
+                                      parameters *built, cloaca_error *error)
 {
     for (size_t i = 0; i < function->parameter_count; i++) {
         const clo_value *value = &arguments[i];
@@ -464,8 +446,7 @@ build_parameters(connection *self, const clo_function *function, const clo_value
 }
 
 /* In the binary form: big-endian, of the type's size; an interval has its days and months after the microseconds. */
-static char *
-number_parameter(clo_arena *arena, cloaca_type type, int64_t integer, int *length)
+static char *number_parameter(clo_arena *arena, cloaca_type type, int64_t integer, int *length)
 {
     char *bytes = clo_arena_allocate(arena, 16);
     int size = 8;
@@ -474,26 +455,26 @@ number_parameter(clo_arena *arena, cloaca_type type, int64_t integer, int *lengt
         return NULL;
     }
     switch (type) {
-        case CLOACA_TYPE_BOOLEAN:
-            size = 1;
-            break;
-        case CLOACA_TYPE_SMALLINT:
-            size = 2;
-            break;
-        case CLOACA_TYPE_INTEGER:
-            size = 4;
-            break;
-        case CLOACA_TYPE_TIMESTAMPTZ:
-            /* Far outside is as good as just outside of what the functions take. */
-            if (integer < CLO_TIME_FIRST) {
-                integer = CLO_TIME_FIRST - 1;
-            } else if (integer > CLO_TIME_END) {
-                integer = CLO_TIME_END;
-            }
-            integer -= POSTGRES_EPOCH;
-            break;
-        default:
-            break;
+    case CLOACA_TYPE_BOOLEAN:
+        size = 1;
+        break;
+    case CLOACA_TYPE_SMALLINT:
+        size = 2;
+        break;
+    case CLOACA_TYPE_INTEGER:
+        size = 4;
+        break;
+    case CLOACA_TYPE_TIMESTAMPTZ:
+        /* Far outside is as good as just outside of what the functions take. */
+        if (integer < CLO_TIME_FIRST) {
+            integer = CLO_TIME_FIRST - 1;
+        } else if (integer > CLO_TIME_END) {
+            integer = CLO_TIME_END;
+        }
+        integer -= POSTGRES_EPOCH;
+        break;
+    default:
+        break;
     }
     for (int i = 0; i < size; i++) {
         bytes[i] = (char) ((uint64_t) integer >> (8 * (size - 1 - i)));
@@ -507,8 +488,7 @@ number_parameter(clo_arena *arena, cloaca_type type, int64_t integer, int *lengt
 }
 
 /* JSON's array becomes PostgreSQL's, every element but null in quotes. */
-static char *
-array_parameter(clo_arena *arena, const clo_value *value, cloaca_type type)
+static char *array_parameter(clo_arena *arena, const clo_value *value, cloaca_type type)
 {
     const char *at = value->text;
     clo_buffer buffer = {0};
@@ -545,8 +525,8 @@ array_parameter(clo_arena *arena, const clo_value *value, cloaca_type type)
 }
 
 /* Runs a statement and gives its last result when it succeeded. */
-static cloaca_status
-run(connection *self, const char *sql, const parameters *given, effect effect, PGresult **result, cloaca_error *error)
+static cloaca_status run(connection *self, const char *sql, const parameters *given, effect_kind effect, PGresult **result,
+                         cloaca_error *error)
 {
     PGresult *last = NULL;
     PGresult *next;
@@ -607,8 +587,7 @@ run(connection *self, const char *sql, const parameters *given, effect effect, P
     return CLOACA_OK;
 }
 
-static cloaca_status
-command(connection *self, const char *sql, effect effect, cloaca_error *error)
+static cloaca_status command(connection *self, const char *sql, effect_kind effect, cloaca_error *error)
 {
     PGresult *result = NULL;
     cloaca_status status = run(self, sql, NULL, effect, &result, error);
@@ -617,8 +596,8 @@ command(connection *self, const char *sql, effect effect, cloaca_error *error)
     return status;
 }
 
-static cloaca_status
-read_rows(connection *self, const clo_function *function, PGresult *result, const clo_sink *sink, cloaca_error *error)
+static cloaca_status read_rows(connection *self, const clo_function *function, PGresult *result, const clo_sink *sink,
+                               cloaca_error *error)
 {
     clo_value values[32];
 
@@ -655,8 +634,7 @@ read_rows(connection *self, const clo_function *function, PGresult *result, cons
  * A condition of ours comes with its own detail; what else the server says is put behind the condition's message. `answered`: a
  * result had come before, so that the command may have been committed when the connection ended.
  */
-static cloaca_status
-fail_with(connection *self, const PGresult *result, bool answered, effect effect, cloaca_error *error)
+static cloaca_status fail_with(connection *self, const PGresult *result, bool answered, effect_kind effect, cloaca_error *error)
 {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
@@ -695,8 +673,7 @@ fail_with(connection *self, const PGresult *result, bool answered, effect effect
     return status;
 }
 
-static cloaca_status
-lost(connection *self, effect effect, cloaca_error *error)
+static cloaca_status lost(connection *self, effect_kind effect, cloaca_error *error)
 {
     const char *message = PQerrorMessage(self->server);
     const cloaca_status status = effect == EFFECT_COMMIT ? CLOACA_COMMIT_UNKNOWN : CLOACA_CONNECTION_LOST;
@@ -709,8 +686,7 @@ lost(connection *self, effect effect, cloaca_error *error)
 }
 
 /* A connection that ended while it was idle has something to read, and then its end. */
-static bool
-still_there(connection *self)
+static bool still_there(connection *self)
 {
     struct pollfd descriptor = {PQsocket(self->server), POLLIN, 0};
 
@@ -724,8 +700,7 @@ still_there(connection *self)
     return PQstatus(self->server) == CONNECTION_OK;
 }
 
-static void
-ignore_notice(void *context, const PGresult *notice)
+static void ignore_notice(void *context, const PGresult *notice)
 {
     (void) context;
     (void) notice;

@@ -1,9 +1,10 @@
 /*
  * backend_sqlite.c - runs the functions on SQLite, the only user of its library
  *
- * A function is a list of statements. They run in one transaction, which takes the write lock at once when one of them writes, or in
- * a savepoint inside the caller's transaction. Statements are prepared once for each connection and function. The loadable module
- * compiles this file again, against the SQLite that loads it, and keeps no statement: a host could not close its connection else.
+ * A function is a list of statements. They run in one transaction, which takes the write lock at once when one of them writes,
+ * or in a savepoint inside the caller's transaction. Statements are prepared once for each connection and function. The
+ * loadable module compiles this file again, against the SQLite that loads it, and keeps no statement: a host could not close
+ * its connection else.
  *
  * Processes and locks: SQLite's own. Only one connection writes at a time; the others wait for the busy timeout.
  */
@@ -62,14 +63,14 @@ typedef struct connection {
 } connection;
 
 /* What the statements of one call bind; random numbers are made when first needed. */
-typedef struct bound {
+typedef struct bindings {
     const clo_function *function;
     const clo_value *arguments;
     int64_t now;
     bool random_known;
     double random;
     int64_t lease_base;
-} bound;
+} bindings;
 
 /* Whether a call has a transaction, a savepoint or nothing of its own to end. */
 typedef enum scope { SCOPE_NONE, SCOPE_TRANSACTION, SCOPE_SAVEPOINT } scope;
@@ -93,19 +94,17 @@ static cloaca_status enter(connection *self, bool reads, bool single, scope *ent
 static cloaca_status leave(connection *self, scope entered, cloaca_error *error);
 static void undo(connection *self, scope entered);
 static cloaca_status control_transaction(connection *self, control which, cloaca_error *error);
-static cloaca_status run_statements(connection *self, bound *bound, const clo_sink *sink, cloaca_error *error);
-static cloaca_status run_statement(connection *self, bound *bound, size_t number, const clo_sink *sink,
-                                   cloaca_error *error);
+static cloaca_status run_statements(connection *self, bindings *bound, const clo_sink *sink, cloaca_error *error);
+static cloaca_status run_statement(connection *self, bindings *bound, size_t number, const clo_sink *sink, cloaca_error *error);
 static cloaca_status raise_row(sqlite3_stmt *statement, cloaca_status condition, cloaca_error *error);
-static int bind_all(connection *self, const prepared *one, bound *bound);
+static int bind_all(connection *self, const prepared *one, bindings *bound);
 static int bind_value(sqlite3_stmt *statement, int number, const clo_value *value);
-static bool make_random(const connection *self, bound *bound);
+static bool make_random(const connection *self, bindings *bound);
 static cloaca_status read_row(connection *self, const clo_function *function, sqlite3_stmt *statement, const clo_sink *sink,
                               cloaca_error *error);
 static cloaca_status fail_with(connection *self, int code, cloaca_error *error);
 
-cloaca_status
-clo_sqlite_open(const clo_url *url, cloaca **made, cloaca_error *error)
+cloaca_status clo_sqlite_open(const clo_url *url, cloaca **made, cloaca_error *error)
 {
     const char *mode = option(url, "mode", "rwc");
     const int flags = strcmp(mode, "ro") == 0   ? SQLITE_OPEN_READONLY
@@ -134,8 +133,7 @@ clo_sqlite_open(const clo_url *url, cloaca **made, cloaca_error *error)
 }
 
 /* Changes no setting of the handle. `cache` says whether statements may stay prepared between calls. */
-cloaca_status
-clo_sqlite_attach(void *handle, bool cache, cloaca **made, cloaca_error *error)
+cloaca_status clo_sqlite_attach(void *handle, bool cache, cloaca **made, cloaca_error *error)
 {
     connection *self;
     cloaca_status status = new_connection(&self, error);
@@ -151,11 +149,11 @@ clo_sqlite_attach(void *handle, bool cache, cloaca **made, cloaca_error *error)
 
 /* ------------------------------------------------------------------------------------------------- the backend's functions */
 
-static cloaca_status
-call(cloaca *base, const clo_function *function, const clo_value *arguments, const clo_sink *sink, cloaca_error *error)
+static cloaca_status call(cloaca *base, const clo_function *function, const clo_value *arguments, const clo_sink *sink,
+                          cloaca_error *error)
 {
     connection *self = (connection *) base;
-    bound bound = {.function = function, .arguments = arguments};
+    bindings bound = {.function = function, .arguments = arguments};
     scope entered = SCOPE_NONE;
     cloaca_status status;
 
@@ -190,8 +188,7 @@ call(cloaca *base, const clo_function *function, const clo_value *arguments, con
     return status;
 }
 
-static cloaca_status
-init(cloaca *base, cloaca_error *error)
+static cloaca_status init(cloaca *base, cloaca_error *error)
 {
     connection *self = (connection *) base;
 
@@ -199,8 +196,7 @@ init(cloaca *base, cloaca_error *error)
     return ensure_tables(self, error);
 }
 
-static cloaca_status
-begin(cloaca *base, cloaca_error *error)
+static cloaca_status begin(cloaca *base, cloaca_error *error)
 {
     connection *self = (connection *) base;
     const bool writable = sqlite3_db_readonly(self->database, "main") == 0;
@@ -212,8 +208,7 @@ begin(cloaca *base, cloaca_error *error)
     return status == CLOACA_OK ? control_transaction(self, writable ? BEGIN_IMMEDIATE : BEGIN, error) : status;
 }
 
-static cloaca_status
-commit(cloaca *base, cloaca_error *error)
+static cloaca_status commit(cloaca *base, cloaca_error *error)
 {
     connection *self = (connection *) base;
     cloaca_status status = control_transaction(self, COMMIT, error);
@@ -224,8 +219,7 @@ commit(cloaca *base, cloaca_error *error)
     return status;
 }
 
-static cloaca_status
-rollback(cloaca *base, cloaca_error *error)
+static cloaca_status rollback(cloaca *base, cloaca_error *error)
 {
     connection *self = (connection *) base;
 
@@ -233,8 +227,7 @@ rollback(cloaca *base, cloaca_error *error)
 }
 
 /* Several statements outside of a transaction are one: all or nothing, as on PostgreSQL. */
-static cloaca_status
-execute(cloaca *base, const char *sql, cloaca_error *error)
+static cloaca_status execute(cloaca *base, const char *sql, cloaca_error *error)
 {
     connection *self = (connection *) base;
     sqlite3_stmt *statement = NULL;
@@ -263,8 +256,7 @@ execute(cloaca *base, const char *sql, cloaca_error *error)
     return status;
 }
 
-static cloaca_status
-set_clock(cloaca *base, int64_t now, cloaca_error *error)
+static cloaca_status set_clock(cloaca *base, int64_t now, cloaca_error *error)
 {
     connection *self = (connection *) base;
 
@@ -274,22 +266,19 @@ set_clock(cloaca *base, int64_t now, cloaca_error *error)
     return CLOACA_OK;
 }
 
-static cloaca_status
-set_random(cloaca *base, double random, cloaca_error *error)
+static cloaca_status set_random(cloaca *base, double random, cloaca_error *error)
 {
     (void) error;
     ((connection *) base)->random = random;
     return CLOACA_OK;
 }
 
-static bool
-in_transaction(cloaca *base)
+static bool in_transaction(cloaca *base)
 {
     return !sqlite3_get_autocommit(((connection *) base)->database);
 }
 
-static void
-close_connection(cloaca *base)
+static void close_connection(cloaca *base)
 {
     connection *self = (connection *) base;
 
@@ -316,8 +305,7 @@ static const clo_backend backend = {
 
 /* ----------------------------------------------------------------------------------------------------------------- opening */
 
-static cloaca_status
-new_connection(connection **made, cloaca_error *error)
+static cloaca_status new_connection(connection **made, cloaca_error *error)
 {
     *made = calloc(1, sizeof(connection));
     if (*made == NULL) {
@@ -328,9 +316,9 @@ new_connection(connection **made, cloaca_error *error)
     return CLOACA_OK;
 }
 
-/* The settings of a connection of our own. The journal mode stays in the file; the first of them reads it, and finds out what it is. */
-static cloaca_status
-configure(connection *self, const clo_url *url, cloaca_error *error)
+/* The settings of a connection of our own. The journal mode stays in the file; the first of them reads it, and finds out what
+ * it is. */
+static cloaca_status configure(connection *self, const clo_url *url, cloaca_error *error)
 {
     const bool writable = sqlite3_db_readonly(self->database, "main") == 0;
     const char *journal = option(url, "_journal_mode", NULL);
@@ -348,7 +336,8 @@ configure(connection *self, const clo_url *url, cloaca_error *error)
         snprintf(sql, sizeof(sql), "pragma journal_mode = %s", journal != NULL ? journal : "wal");
         code = sqlite3_prepare_v2(self->database, sql, -1, &statement, NULL);
         if (code == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW && journal != NULL &&
-            strcmp(url->location, ":memory:") != 0 && strcasecmp((const char *) sqlite3_column_text(statement, 0), journal) != 0) {
+            strcmp(url->location, ":memory:") != 0 &&
+            strcasecmp((const char *) sqlite3_column_text(statement, 0), journal) != 0) {
             clo_fail(error, CLOACA_NOT_SUPPORTED, "The file cannot have the journal mode %s.", journal);
             sqlite3_finalize(statement);
             return CLOACA_NOT_SUPPORTED;
@@ -358,8 +347,7 @@ configure(connection *self, const clo_url *url, cloaca_error *error)
     return code == SQLITE_OK ? CLOACA_OK : fail_with(self, code, error);
 }
 
-static const char *
-option(const clo_url *url, const char *name, const char *otherwise)
+static const char *option(const clo_url *url, const char *name, const char *otherwise)
 {
     for (size_t i = 0; i < url->option_count; i++) {
         if (strcmp(url->options[i].name, name) == 0) {
@@ -372,11 +360,10 @@ option(const clo_url *url, const char *name, const char *otherwise)
 /* ------------------------------------------------------------------------------------------------------------------ tables */
 
 /*
- * Makes the tables of a new file. What is seen inside a transaction may be rolled back with it, so it is believed for good only when
- * it was seen outside of one.
+ * Makes the tables of a new file. What is seen inside a transaction may be rolled back with it, so it is believed for good only
+ * when it was seen outside of one.
  */
-static cloaca_status
-ensure_tables(connection *self, cloaca_error *error)
+static cloaca_status ensure_tables(connection *self, cloaca_error *error)
 {
     const bool outside = sqlite3_get_autocommit(self->database);
     bool found;
@@ -392,19 +379,18 @@ ensure_tables(connection *self, cloaca_error *error)
     return status;
 }
 
-static cloaca_status
-find_tables(connection *self, bool *found, cloaca_error *error)
+static cloaca_status find_tables(connection *self, bool *found, cloaca_error *error)
 {
     sqlite3_stmt *statement = NULL;
-    int code = sqlite3_prepare_v2(self->database, "select 1 from main.sqlite_master where name = 'cloaca_meta'", -1, &statement, NULL);
+    int code =
+        sqlite3_prepare_v2(self->database, "select 1 from main.sqlite_master where name = 'cloaca_meta'", -1, &statement, NULL);
 
     *found = code == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW;
     code = code == SQLITE_OK ? sqlite3_finalize(statement) : code;
     return code == SQLITE_OK ? CLOACA_OK : fail_with(self, code, error);
 }
 
-static cloaca_status
-make_tables(connection *self, cloaca_error *error)
+static cloaca_status make_tables(connection *self, cloaca_error *error)
 {
     scope entered = SCOPE_NONE;
     cloaca_status status;
@@ -426,8 +412,7 @@ make_tables(connection *self, cloaca_error *error)
     return status;
 }
 
-static cloaca_status
-check_version(connection *self, cloaca_error *error)
+static cloaca_status check_version(connection *self, cloaca_error *error)
 {
     sqlite3_stmt *statement = NULL;
     int code = sqlite3_prepare_v2(self->database, "select table_version from main.cloaca_meta", -1, &statement, NULL);
@@ -451,8 +436,7 @@ check_version(connection *self, cloaca_error *error)
 
 /* -------------------------------------------------------------------------------------------------------------- statements */
 
-static cloaca_status
-prepare(connection *self, const clo_function *function, cloaca_error *error)
+static cloaca_status prepare(connection *self, const clo_function *function, cloaca_error *error)
 {
     prepared_function *known = &self->functions[function->id];
     cloaca_status status = CLOACA_OK;
@@ -478,8 +462,8 @@ prepare(connection *self, const clo_function *function, cloaca_error *error)
     return status;
 }
 
-static cloaca_status
-prepare_one(connection *self, const clo_function *function, size_t number, prepared *made, cloaca_error *error)
+static cloaca_status prepare_one(connection *self, const clo_function *function, size_t number, prepared *made,
+                                 cloaca_error *error)
 {
     const int code = sqlite3_prepare_v3(self->database, function->statements[number].sql, -1,
                                         self->cache ? SQLITE_PREPARE_PERSISTENT : 0, &made->statement, NULL);
@@ -492,7 +476,8 @@ prepare_one(connection *self, const clo_function *function, size_t number, prepa
         const int source = i < SOURCE_COUNT ? source_of(function, sqlite3_bind_parameter_name(made->statement, i + 1) + 1) : -1;
 
         if (source < 0) {
-            return clo_fail(error, CLOACA_DATABASE_ERROR, "Statement %zu of %s has unknown parameters.", number + 1, function->name);
+            return clo_fail(error, CLOACA_DATABASE_ERROR, "Statement %zu of %s has unknown parameters.", number + 1,
+                            function->name);
         }
         made->sources[i] = (unsigned char) source;
     }
@@ -503,8 +488,7 @@ prepare_one(connection *self, const clo_function *function, size_t number, prepa
     return CLOACA_OK;
 }
 
-static int
-source_of(const clo_function *function, const char *name)
+static int source_of(const clo_function *function, const char *name)
 {
     if (strcmp(name, "now") == 0) {
         return NOW;
@@ -521,8 +505,7 @@ source_of(const clo_function *function, const char *name)
     return -1;
 }
 
-static void
-forget(connection *self)
+static void forget(connection *self)
 {
     for (size_t i = 0; i < CLO_FUNCTION_COUNT; i++) {
         forget_function(self, i);
@@ -533,8 +516,7 @@ forget(connection *self)
     }
 }
 
-static void
-forget_function(connection *self, size_t number)
+static void forget_function(connection *self, size_t number)
 {
     prepared_function *known = &self->functions[number];
 
@@ -548,8 +530,7 @@ forget_function(connection *self, size_t number)
 /* ------------------------------------------------------------------------------------------------------------ transactions */
 
 /* A statement alone, and what only reads inside the caller's transaction, needs nothing of its own. */
-static cloaca_status
-enter(connection *self, bool reads, bool single, scope *entered, cloaca_error *error)
+static cloaca_status enter(connection *self, bool reads, bool single, scope *entered, cloaca_error *error)
 {
     const bool outside = sqlite3_get_autocommit(self->database);
     cloaca_status status = CLOACA_OK;
@@ -565,8 +546,7 @@ enter(connection *self, bool reads, bool single, scope *entered, cloaca_error *e
     return status;
 }
 
-static cloaca_status
-leave(connection *self, scope entered, cloaca_error *error)
+static cloaca_status leave(connection *self, scope entered, cloaca_error *error)
 {
     if (entered == SCOPE_NONE) {
         return CLOACA_OK;
@@ -575,8 +555,7 @@ leave(connection *self, scope entered, cloaca_error *error)
 }
 
 /* Errors such as a full disk may have ended the transaction already. */
-static void
-undo(connection *self, scope entered)
+static void undo(connection *self, scope entered)
 {
     if (entered == SCOPE_NONE || sqlite3_get_autocommit(self->database)) {
         return;
@@ -588,15 +567,14 @@ undo(connection *self, scope entered)
     }
 }
 
-static cloaca_status
-control_transaction(connection *self, control which, cloaca_error *error)
+static cloaca_status control_transaction(connection *self, control which, cloaca_error *error)
 {
     sqlite3_stmt **statement = &self->controls[which];
     int code = SQLITE_OK;
 
     if (*statement == NULL) {
-        code = sqlite3_prepare_v3(self->database, control_sql[which], -1, self->cache ? SQLITE_PREPARE_PERSISTENT : 0, statement,
-                                  NULL);
+        code = sqlite3_prepare_v3(self->database, control_sql[which], -1, self->cache ? SQLITE_PREPARE_PERSISTENT : 0,
+                                  statement, NULL);
     }
     if (code == SQLITE_OK) {
         sqlite3_step(*statement);
@@ -607,8 +585,7 @@ control_transaction(connection *self, control which, cloaca_error *error)
 
 /* ----------------------------------------------------------------------------------------------------------------- running */
 
-static cloaca_status
-run_statements(connection *self, bound *bound, const clo_sink *sink, cloaca_error *error)
+static cloaca_status run_statements(connection *self, bindings *bound, const clo_sink *sink, cloaca_error *error)
 {
     cloaca_status status = CLOACA_OK;
 
@@ -627,8 +604,7 @@ run_statements(connection *self, bound *bound, const clo_sink *sink, cloaca_erro
     return status;
 }
 
-static cloaca_status
-run_statement(connection *self, bound *bound, size_t number, const clo_sink *sink, cloaca_error *error)
+static cloaca_status run_statement(connection *self, bindings *bound, size_t number, const clo_sink *sink, cloaca_error *error)
 {
     const clo_function *function = bound->function;
     const prepared *one = &self->functions[function->id].statements[number];
@@ -653,8 +629,7 @@ run_statement(connection *self, bound *bound, size_t number, const clo_sink *sin
     return status;
 }
 
-static cloaca_status
-raise_row(sqlite3_stmt *statement, cloaca_status condition, cloaca_error *error)
+static cloaca_status raise_row(sqlite3_stmt *statement, cloaca_status condition, cloaca_error *error)
 {
     const char *detail = NULL;
     const char *hint = NULL;
@@ -679,8 +654,7 @@ raise_row(sqlite3_stmt *statement, cloaca_status condition, cloaca_error *error)
     return condition;
 }
 
-static int
-bind_all(connection *self, const prepared *one, bound *bound)
+static int bind_all(connection *self, const prepared *one, bindings *bound)
 {
     int code = SQLITE_OK;
 
@@ -705,22 +679,20 @@ bind_all(connection *self, const prepared *one, bound *bound)
     return code;
 }
 
-static int
-bind_value(sqlite3_stmt *statement, int number, const clo_value *value)
+static int bind_value(sqlite3_stmt *statement, int number, const clo_value *value)
 {
     switch (value->kind) {
-        case CLO_INTEGER:
-            return sqlite3_bind_int64(statement, number, value->integer);
-        case CLO_TEXT:
-            return sqlite3_bind_text64(statement, number, value->text, value->length, SQLITE_STATIC, SQLITE_UTF8);
-        default:
-            return sqlite3_bind_null(statement, number);
+    case CLO_INTEGER:
+        return sqlite3_bind_int64(statement, number, value->integer);
+    case CLO_TEXT:
+        return sqlite3_bind_text64(statement, number, value->text, value->length, SQLITE_STATIC, SQLITE_UTF8);
+    default:
+        return sqlite3_bind_null(statement, number);
     }
 }
 
 /* 53 bits make a number from 0 to below 1, 62 a lease that leaves room for more after it. */
-static bool
-make_random(const connection *self, bound *bound)
+static bool make_random(const connection *self, bindings *bound)
 {
     uint64_t bits[2];
 
@@ -734,8 +706,8 @@ make_random(const connection *self, bound *bound)
 }
 
 /* Documents are brought into the canonical form, whoever wrote them. */
-static cloaca_status
-read_row(connection *self, const clo_function *function, sqlite3_stmt *statement, const clo_sink *sink, cloaca_error *error)
+static cloaca_status read_row(connection *self, const clo_function *function, sqlite3_stmt *statement, const clo_sink *sink,
+                              cloaca_error *error)
 {
     clo_value values[32] = {0};
     bool document[32] = {false};
@@ -771,8 +743,9 @@ read_row(connection *self, const clo_function *function, sqlite3_stmt *statement
             clo_json_error wrong = {0};
 
             if (!clo_json_canonical(values[i].text, values[i].length, &self->json, &wrong)) {
-                return wrong.reason == NULL ? clo_no_memory(error)
-                                            : clo_fail(error, CLOACA_DATABASE_ERROR, "The file has a document that is not valid JSON.");
+                return wrong.reason == NULL
+                           ? clo_no_memory(error)
+                           : clo_fail(error, CLOACA_DATABASE_ERROR, "The file has a document that is not valid JSON.");
             }
             document[i] = true;
             values[i].integer = (int64_t) start;
@@ -791,8 +764,7 @@ read_row(connection *self, const clo_function *function, sqlite3_stmt *statement
 
 /* ------------------------------------------------------------------------------------------------------------------ errors */
 
-static cloaca_status
-fail_with(connection *self, int code, cloaca_error *error)
+static cloaca_status fail_with(connection *self, int code, cloaca_error *error)
 {
     static const struct {
         int code;

@@ -1,7 +1,8 @@
 /*
  * call.c - calls by name: arguments from JSON, checked before any backend sees them
  *
- * The checks are of types alone: what a value may be is the functions' own business. Both backends therefore give the same errors.
+ * The checks are of types alone: what a value may be is the functions' own business. Both backends therefore give the same
+ * errors.
  */
 #include "backend.h"
 #include "common/interval.h"
@@ -24,8 +25,8 @@ static cloaca_status wrong_json(const char *what, clo_json_error *wrong, cloaca_
 static const clo_parameter *find_parameter(const clo_function *function, const char *name, size_t length);
 static bool is_json(cloaca_type type);
 
-cloaca_status
-cloaca_call(cloaca *connection, const char *function, const char *arguments, cloaca_result **result, cloaca_error *error)
+cloaca_status cloaca_call(cloaca *connection, const char *function, const char *arguments, cloaca_result **result,
+                          cloaca_error *error)
 {
     clo_value values[CLO_PARAMETER_LIMIT] = {0};
     const clo_function *known;
@@ -48,8 +49,8 @@ cloaca_call(cloaca *connection, const char *function, const char *arguments, clo
         status = clo_call_with_credentials(connection, known, values, &rows, error);
     } else if (status == CLOACA_OK) {
         rows = clo_result_new(known);
-        status = rows == NULL ? clo_no_memory(error)
-                              : clo_call(connection, known, values, &(clo_sink){clo_result_row, rows}, error);
+        status =
+            rows == NULL ? clo_no_memory(error) : clo_call(connection, known, values, &(clo_sink){clo_result_row, rows}, error);
     }
     if (known->credentials && buffer.data != NULL) {
         memset(buffer.data, 0, buffer.length);
@@ -64,20 +65,17 @@ cloaca_call(cloaca *connection, const char *function, const char *arguments, clo
     return status;
 }
 
-const char *
-cloaca_function_name(size_t index)
+const char *cloaca_function_name(size_t index)
 {
     return index < CLO_FUNCTION_COUNT ? clo_functions[index].name : NULL;
 }
 
-const char *
-cloaca_function_signature(size_t index)
+const char *cloaca_function_signature(size_t index)
 {
     return index < CLO_FUNCTION_COUNT ? clo_functions[index].signature : NULL;
 }
 
-const clo_function *
-clo_function_find(const char *name, size_t length)
+const clo_function *clo_function_find(const char *name, size_t length)
 {
     for (size_t i = 0; i < CLO_FUNCTION_COUNT; i++) {
         if (strncmp(clo_functions[i].name, name, length) == 0 && clo_functions[i].name[length] == '\0') {
@@ -88,8 +86,8 @@ clo_function_find(const char *name, size_t length)
 }
 
 /* The one way to a backend, for calls by name and for the typed ones. */
-cloaca_status
-clo_call(cloaca *connection, const clo_function *function, const clo_value *arguments, const clo_sink *sink, cloaca_error *error)
+cloaca_status clo_call(cloaca *connection, const clo_function *function, const clo_value *arguments, const clo_sink *sink,
+                       cloaca_error *error)
 {
     if (connection->began && !connection->backend->in_transaction(connection)) {
         clo_fail(error, CLOACA_DATABASE_ERROR, "The transaction was rolled back when an earlier statement failed.");
@@ -103,9 +101,8 @@ clo_call(cloaca *connection, const clo_function *function, const clo_value *argu
     return connection->backend->call(connection, function, arguments, sink, error);
 }
 
-cloaca_status
-clo_read_text(const clo_parameter *parameter, const char *text, size_t length, clo_arena *arena, clo_value *value,
-              cloaca_error *error)
+cloaca_status clo_read_text(const clo_parameter *parameter, const char *text, size_t length, clo_arena *arena, clo_value *value,
+                            cloaca_error *error)
 {
     value->kind = CLO_TEXT;
     value->text = text;
@@ -125,49 +122,48 @@ clo_read_text(const clo_parameter *parameter, const char *text, size_t length, c
             status = value->text == NULL ? clo_no_memory(error) : CLOACA_OK;
         }
         clo_buffer_free(&buffer);
-        if (status == CLOACA_OK && parameter->type != CLOACA_TYPE_JSONB) {
+        if (value->text != NULL && status == CLOACA_OK && parameter->type != CLOACA_TYPE_JSONB) {
             status = read_array(parameter, (clo_span){value->text, value->length}, arena, value, error);
         }
         return status;
     }
     if (parameter->type == CLOACA_TYPE_TEXT) {
-        return clo_utf8_valid(text, length)
-                   ? CLOACA_OK
-                   : clo_fail(error, CLOACA_INVALID_ARGUMENT, "The %s must be valid UTF-8 without zero bytes.", parameter->name);
+        return clo_utf8_valid(text, length) ? CLOACA_OK
+                                            : clo_fail(error, CLOACA_INVALID_ARGUMENT,
+                                                       "The %s must be valid UTF-8 without zero bytes.", parameter->name);
     }
     return read_time(parameter, text, length, value, error);
 }
 
-cloaca_status
-clo_read_integer(const clo_parameter *parameter, int64_t integer, clo_value *value, cloaca_error *error)
+cloaca_status clo_read_integer(const clo_parameter *parameter, int64_t integer, clo_value *value, cloaca_error *error)
 {
     value->kind = CLO_INTEGER;
     value->integer = integer;
     switch (parameter->type) {
-        case CLOACA_TYPE_BOOLEAN:
-            return integer == 0 || integer == 1 ? CLOACA_OK : wrong_type(parameter, error);
-        case CLOACA_TYPE_SMALLINT:
-            return integer >= INT16_MIN && integer <= INT16_MAX ? CLOACA_OK : wrong_type(parameter, error);
-        case CLOACA_TYPE_INTEGER:
-            return integer >= INT32_MIN && integer <= INT32_MAX ? CLOACA_OK : wrong_type(parameter, error);
-        case CLOACA_TYPE_BIGINT:
-            return CLOACA_OK;
-        default:
-            return wrong_type(parameter, error);
+    case CLOACA_TYPE_BOOLEAN:
+        return integer == 0 || integer == 1 ? CLOACA_OK : wrong_type(parameter, error);
+    case CLOACA_TYPE_SMALLINT:
+        return integer >= INT16_MIN && integer <= INT16_MAX ? CLOACA_OK : wrong_type(parameter, error);
+    case CLOACA_TYPE_INTEGER:
+        return integer >= INT32_MIN && integer <= INT32_MAX ? CLOACA_OK : wrong_type(parameter, error);
+    case CLOACA_TYPE_BIGINT:
+        return CLOACA_OK;
+    default:
+        return wrong_type(parameter, error);
     }
 }
 
 /* `buffer` gets the canonical text, which the values point into. */
-static cloaca_status
-read_arguments(const clo_function *function, const char *arguments, clo_buffer *buffer, clo_arena *arena, clo_value *values,
-               cloaca_error *error)
+static cloaca_status read_arguments(const clo_function *function, const char *arguments, clo_buffer *buffer, clo_arena *arena,
+                                    clo_value *values, cloaca_error *error)
 {
     clo_json_error wrong = {0};
     clo_span key, element;
     cloaca_status status = CLOACA_OK;
     const char *at;
 
-    if (arguments != NULL && (!clo_json_canonical(arguments, strlen(arguments), buffer, &wrong) || !clo_buffer_finish(buffer))) {
+    if (arguments != NULL &&
+        (!clo_json_canonical(arguments, strlen(arguments), buffer, &wrong) || !clo_buffer_finish(buffer))) {
         return wrong_json("The arguments are", &wrong, error);
     }
     if (arguments != NULL && buffer->data[0] != '{') {
@@ -191,8 +187,8 @@ read_arguments(const clo_function *function, const char *arguments, clo_buffer *
     return status;
 }
 
-static cloaca_status
-read_element(const clo_parameter *parameter, clo_span element, clo_arena *arena, clo_value *value, cloaca_error *error)
+static cloaca_status read_element(const clo_parameter *parameter, clo_span element, clo_arena *arena, clo_value *value,
+                                  cloaca_error *error)
 {
     const char first = *element.text;
     int64_t integer;
@@ -203,46 +199,46 @@ read_element(const clo_parameter *parameter, clo_span element, clo_arena *arena,
         return CLOACA_OK;
     }
     switch (parameter->type) {
-        case CLOACA_TYPE_BOOLEAN:
-            if (first != 't' && first != 'f') {
-                return wrong_type(parameter, error);
-            }
-            value->kind = CLO_INTEGER;
-            value->integer = first == 't';
-            return CLOACA_OK;
-        case CLOACA_TYPE_SMALLINT:
-        case CLOACA_TYPE_INTEGER:
-        case CLOACA_TYPE_BIGINT:
-            return clo_json_integer(element, &integer) ? clo_read_integer(parameter, integer, value, error)
-                                                       : wrong_type(parameter, error);
-        case CLOACA_TYPE_TEXT:
-        case CLOACA_TYPE_TIMESTAMPTZ:
-        case CLOACA_TYPE_INTERVAL:
-            if (first != '"') {
-                return wrong_type(parameter, error);
-            }
-            text = clo_arena_allocate(arena, element.length);
-            if (text == NULL) {
-                return clo_no_memory(error);
-            }
-            value->kind = CLO_TEXT;
-            value->length = clo_json_unquote(element, text);
-            value->text = text;
-            text[value->length] = '\0';
-            return parameter->type == CLOACA_TYPE_TEXT ? CLOACA_OK : read_time(parameter, text, value->length, value, error);
-        case CLOACA_TYPE_JSONB:
-            value->kind = CLO_TEXT;
-            value->text = clo_arena_copy(arena, element.text, element.length);
-            value->length = element.length;
-            return value->text == NULL ? clo_no_memory(error) : CLOACA_OK;
-        default:
-            return read_array(parameter, element, arena, value, error);
+    case CLOACA_TYPE_BOOLEAN:
+        if (first != 't' && first != 'f') {
+            return wrong_type(parameter, error);
+        }
+        value->kind = CLO_INTEGER;
+        value->integer = first == 't';
+        return CLOACA_OK;
+    case CLOACA_TYPE_SMALLINT:
+    case CLOACA_TYPE_INTEGER:
+    case CLOACA_TYPE_BIGINT:
+        return clo_json_integer(element, &integer) ? clo_read_integer(parameter, integer, value, error)
+                                                   : wrong_type(parameter, error);
+    case CLOACA_TYPE_TEXT:
+    case CLOACA_TYPE_TIMESTAMPTZ:
+    case CLOACA_TYPE_INTERVAL:
+        if (first != '"') {
+            return wrong_type(parameter, error);
+        }
+        text = clo_arena_allocate(arena, element.length);
+        if (text == NULL) {
+            return clo_no_memory(error);
+        }
+        value->kind = CLO_TEXT;
+        value->length = clo_json_unquote(element, text);
+        value->text = text;
+        text[value->length] = '\0';
+        return parameter->type == CLOACA_TYPE_TEXT ? CLOACA_OK : read_time(parameter, text, value->length, value, error);
+    case CLOACA_TYPE_JSONB:
+        value->kind = CLO_TEXT;
+        value->text = clo_arena_copy(arena, element.text, element.length);
+        value->length = element.length;
+        return value->text == NULL ? clo_no_memory(error) : CLOACA_OK;
+    default:
+        return read_array(parameter, element, arena, value, error);
     }
 }
 
 /* Arrays stay JSON text; their elements must be of the type, or null. */
-static cloaca_status
-read_array(const clo_parameter *parameter, clo_span array, clo_arena *arena, clo_value *value, cloaca_error *error)
+static cloaca_status read_array(const clo_parameter *parameter, clo_span array, clo_arena *arena, clo_value *value,
+                                cloaca_error *error)
 {
     const char *at = array.text;
     clo_span key, element;
@@ -267,20 +263,19 @@ read_array(const clo_parameter *parameter, clo_span array, clo_arena *arena, clo
     return value->text == NULL ? clo_no_memory(error) : CLOACA_OK;
 }
 
-static cloaca_status
-read_time(const clo_parameter *parameter, const char *text, size_t length, clo_value *value, cloaca_error *error)
+static cloaca_status read_time(const clo_parameter *parameter, const char *text, size_t length, clo_value *value,
+                               cloaca_error *error)
 {
     value->kind = CLO_INTEGER;
-    if (parameter->type == CLOACA_TYPE_INTERVAL ? clo_interval_parse(text, length, &value->integer)
-                                                : parameter->type == CLOACA_TYPE_TIMESTAMPTZ &&
-                                                      clo_time_parse(text, length, &value->integer)) {
+    if (parameter->type == CLOACA_TYPE_INTERVAL
+            ? clo_interval_parse(text, length, &value->integer)
+            : parameter->type == CLOACA_TYPE_TIMESTAMPTZ && clo_time_parse(text, length, &value->integer)) {
         return CLOACA_OK;
     }
     return wrong_type(parameter, error);
 }
 
-static cloaca_status
-wrong_type(const clo_parameter *parameter, cloaca_error *error)
+static cloaca_status wrong_type(const clo_parameter *parameter, cloaca_error *error)
 {
     static const char *const wanted[] = {
         [CLOACA_TYPE_BOOLEAN] = "true or false",
@@ -299,8 +294,7 @@ wrong_type(const clo_parameter *parameter, cloaca_error *error)
     return clo_fail(error, CLOACA_INVALID_ARGUMENT, "The %s must be %s.", parameter->name, wanted[parameter->type]);
 }
 
-static cloaca_status
-wrong_json(const char *what, clo_json_error *wrong, cloaca_error *error)
+static cloaca_status wrong_json(const char *what, clo_json_error *wrong, cloaca_error *error)
 {
     if (wrong->reason == NULL) {
         return clo_no_memory(error);
@@ -308,8 +302,7 @@ wrong_json(const char *what, clo_json_error *wrong, cloaca_error *error)
     return clo_fail(error, CLOACA_INVALID_ARGUMENT, "%s not valid JSON: %s at byte %zu.", what, wrong->reason, wrong->position);
 }
 
-static const clo_parameter *
-find_parameter(const clo_function *function, const char *name, size_t length)
+static const clo_parameter *find_parameter(const clo_function *function, const char *name, size_t length)
 {
     for (size_t i = 0; i < function->parameter_count; i++) {
         const char *known = function->parameters[i].name;
@@ -321,8 +314,7 @@ find_parameter(const clo_function *function, const char *name, size_t length)
     return NULL;
 }
 
-static bool
-is_json(cloaca_type type)
+static bool is_json(cloaca_type type)
 {
     return type == CLOACA_TYPE_JSONB || type == CLOACA_TYPE_BIGINT_ARRAY || type == CLOACA_TYPE_TEXT_ARRAY ||
            type == CLOACA_TYPE_JSONB_ARRAY;

@@ -2,7 +2,8 @@
  * cloaca.h - durable tasks inside the database that you already run
  *
  * One header for PostgreSQL and SQLite. A connection is opened by URL, functions are called by name with named arguments,
- * and every call answers with a status, a result that the caller frees, and, when it failed, an error struct that the caller owns.
+ * and every call answers with a status, a result that the caller frees, and, when it failed, an error struct that the caller
+ * owns.
  *
  * Threads: a connection belongs to one thread at a time. The library has no globals, installs no signal handler and never
  * prints. Strings are UTF-8. Times are microseconds since 1970-01-01 UTC, intervals microseconds.
@@ -57,13 +58,13 @@ typedef enum cloaca_status {
 typedef struct cloaca_error {
     cloaca_status status;
     char sqlstate[6];
-    char message[512];         /* lower-case, one line */
-    char detail[1024];         /* a full sentence, or empty */
-    char hint[512];            /* a full sentence, or empty */
-    bool retryable;            /* the same call may succeed later */
-    bool transaction_aborted;  /* the transaction in progress can only be rolled back */
-    bool connection_lost;      /* close the connection and open another */
-    bool commit_unknown;       /* the commit may or may not have happened */
+    char message[512];        /* lower-case, one line */
+    char detail[1024];        /* a full sentence, or empty */
+    char hint[512];           /* a full sentence, or empty */
+    bool retryable;           /* the same call may succeed later */
+    bool transaction_aborted; /* the transaction in progress can only be rolled back */
+    bool connection_lost;     /* close the connection and open another */
+    bool commit_unknown;      /* the commit may or may not have happened */
 } cloaca_error;
 
 typedef struct cloaca cloaca;               /* a connection */
@@ -114,7 +115,8 @@ void cloaca_close(cloaca *connection);
 
 cloaca_backend cloaca_backend_of(const cloaca *connection);
 
-/* Creates what cloaca needs in the database: the tables of a SQLite file, or the extension on PostgreSQL. Doing it again is harmless. */
+/* Creates what cloaca needs in the database: the tables of a SQLite file, or the extension on PostgreSQL. Doing it again is
+ * harmless. */
 cloaca_status cloaca_init(cloaca *connection, cloaca_error *error);
 
 /* One transaction around several calls; nested begins are refused with CLOACA_IN_TRANSACTION. */
@@ -122,7 +124,8 @@ cloaca_status cloaca_begin(cloaca *connection, cloaca_error *error);
 cloaca_status cloaca_commit(cloaca *connection, cloaca_error *error);
 cloaca_status cloaca_rollback(cloaca *connection, cloaca_error *error);
 
-/* Runs the caller's own SQL, one statement or several without parameters, on the same connection and in the same transaction. */
+/* Runs the caller's own SQL, one statement or several without parameters, on the same connection and in the same transaction.
+ */
 cloaca_status cloaca_execute(cloaca *connection, const char *sql, cloaca_error *error);
 
 /*
@@ -158,15 +161,15 @@ const char *cloaca_function_signature(size_t index);
 
 /* What to enqueue. Zeroed with CLOACA_ENQUEUE_INIT, then name and whatever differs from the default. */
 typedef struct cloaca_enqueue_options {
-    const char *queue;   /* NULL: "default" */
-    const char *name;    /* required */
-    const char *payload; /* JSON text; NULL: {} */
-    int16_t priority;    /* smaller runs first */
-    int64_t run_at;      /* CLOACA_NO_TIME: now */
-    int64_t delay;       /* CLOACA_NO_INTERVAL: none */
-    const char *key;     /* NULL: none */
+    const char *queue;    /* NULL: "default" */
+    const char *name;     /* required */
+    const char *payload;  /* JSON text; NULL: {} */
+    int16_t priority;     /* smaller runs first */
+    int64_t run_at;       /* CLOACA_NO_TIME: now */
+    int64_t delay;        /* CLOACA_NO_INTERVAL: none */
+    const char *key;      /* NULL: none */
     int32_t max_attempts; /* 0: the queue's */
-    const char *retry;   /* JSON text; NULL: the queue's */
+    const char *retry;    /* JSON text; NULL: the queue's */
 } cloaca_enqueue_options;
 #define CLOACA_ENQUEUE_INIT                                                                                                    \
     {                                                                                                                          \

@@ -7,8 +7,7 @@
 
 static cloaca_status nested(cloaca_error *error);
 
-cloaca_status
-cloaca_open(const char *url, cloaca **connection, cloaca_error *error)
+cloaca_status cloaca_open(const char *url, cloaca **connection, cloaca_error *error)
 {
     clo_arena arena = {.secret = true};
     clo_url parsed;
@@ -25,8 +24,7 @@ cloaca_open(const char *url, cloaca **connection, cloaca_error *error)
     return status;
 }
 
-cloaca_status
-cloaca_attach(cloaca_backend backend, void *handle, cloaca **connection, cloaca_error *error)
+cloaca_status cloaca_attach(cloaca_backend backend, void *handle, cloaca **connection, cloaca_error *error)
 {
     *connection = NULL;
     clo_error_clear(error);
@@ -34,29 +32,26 @@ cloaca_attach(cloaca_backend backend, void *handle, cloaca **connection, cloaca_
         return clo_fail(error, CLOACA_INVALID_ARGUMENT, "The handle must not be null.");
     }
     switch (backend) {
-        case CLOACA_POSTGRES:
-            return clo_postgres_attach(handle, connection, error);
-        case CLOACA_SQLITE:
-            return clo_sqlite_attach(handle, true, connection, error);
+    case CLOACA_POSTGRES:
+        return clo_postgres_attach(handle, connection, error);
+    case CLOACA_SQLITE:
+        return clo_sqlite_attach(handle, true, connection, error);
     }
     return clo_fail(error, CLOACA_INVALID_ARGUMENT, "The backend must be CLOACA_POSTGRES or CLOACA_SQLITE.");
 }
 
-cloaca_backend
-cloaca_backend_of(const cloaca *connection)
+cloaca_backend cloaca_backend_of(const cloaca *connection)
 {
     return connection->backend->kind;
 }
 
-cloaca_status
-cloaca_init(cloaca *connection, cloaca_error *error)
+cloaca_status cloaca_init(cloaca *connection, cloaca_error *error)
 {
     clo_error_clear(error);
     return connection->backend->init(connection, error);
 }
 
-cloaca_status
-cloaca_begin(cloaca *connection, cloaca_error *error)
+cloaca_status cloaca_begin(cloaca *connection, cloaca_error *error)
 {
     cloaca_status status;
 
@@ -69,8 +64,7 @@ cloaca_begin(cloaca *connection, cloaca_error *error)
     return status;
 }
 
-cloaca_status
-cloaca_commit(cloaca *connection, cloaca_error *error)
+cloaca_status cloaca_commit(cloaca *connection, cloaca_error *error)
 {
     const bool gone = connection->began && !connection->backend->in_transaction(connection);
 
@@ -85,8 +79,7 @@ cloaca_commit(cloaca *connection, cloaca_error *error)
     return connection->backend->commit(connection, error);
 }
 
-cloaca_status
-cloaca_rollback(cloaca *connection, cloaca_error *error)
+cloaca_status cloaca_rollback(cloaca *connection, cloaca_error *error)
 {
     clo_error_clear(error);
     if (!connection->began) {
@@ -96,22 +89,19 @@ cloaca_rollback(cloaca *connection, cloaca_error *error)
     return connection->backend->rollback(connection, error);
 }
 
-cloaca_status
-cloaca_execute(cloaca *connection, const char *sql, cloaca_error *error)
+cloaca_status cloaca_execute(cloaca *connection, const char *sql, cloaca_error *error)
 {
     clo_error_clear(error);
     return connection->backend->execute(connection, sql, error);
 }
 
-cloaca_status
-cloaca_set_clock(cloaca *connection, int64_t now, cloaca_error *error)
+cloaca_status cloaca_set_clock(cloaca *connection, int64_t now, cloaca_error *error)
 {
     clo_error_clear(error);
     return connection->backend->set_clock(connection, now, error);
 }
 
-cloaca_status
-cloaca_set_random(cloaca *connection, double random, cloaca_error *error)
+cloaca_status cloaca_set_random(cloaca *connection, double random, cloaca_error *error)
 {
     clo_error_clear(error);
     if (!(random < 1)) {
@@ -120,8 +110,7 @@ cloaca_set_random(cloaca *connection, double random, cloaca_error *error)
     return connection->backend->set_random(connection, random, error);
 }
 
-static cloaca_status
-nested(cloaca_error *error)
+static cloaca_status nested(cloaca_error *error)
 {
     clo_fail(error, CLOACA_IN_TRANSACTION, "A transaction is open already.");
     clo_error_hint(error, "Commit it or roll it back first.");

@@ -16,10 +16,9 @@ static const struct {
     char sqlstate[6];
     int kind;
     const char *message;
-} conditions[] = {
-    {"ok", "00000", ERROR, "ok"},
+} conditions[] = {{"ok", "00000", ERROR, "ok"},
 #define CONDITION(suffix, name, sqlstate, kind, message) {name, sqlstate, kind, message},
-    CLOACA_CONDITIONS(CONDITION)
+                  CLOACA_CONDITIONS(CONDITION)
 #undef CONDITION
 };
 
@@ -39,26 +38,22 @@ CLOACA_CONDITIONS(CONDITION)
 
 static size_t cut_at_character(const char *text, size_t length);
 
-const char *
-cloaca_version(void)
+const char *cloaca_version(void)
 {
     return CLOACA_VERSION;
 }
 
-const char *
-cloaca_status_name(cloaca_status status)
+const char *cloaca_status_name(cloaca_status status)
 {
     return (size_t) status < CONDITION_COUNT ? conditions[status].name : "unknown";
 }
 
-const char *
-cloaca_status_sqlstate(cloaca_status status)
+const char *cloaca_status_sqlstate(cloaca_status status)
 {
     return (size_t) status < CONDITION_COUNT ? conditions[status].sqlstate : "XX000";
 }
 
-void
-clo_error_clear(cloaca_error *error)
+void clo_error_clear(cloaca_error *error)
 {
     if (error != NULL) {
         error->status = CLOACA_OK;
@@ -74,8 +69,7 @@ clo_error_clear(cloaca_error *error)
 }
 
 /* Fills the error from the condition and returns its status. */
-cloaca_status
-clo_fail(cloaca_error *error, cloaca_status status, const char *detail, ...)
+cloaca_status clo_fail(cloaca_error *error, cloaca_status status, const char *detail, ...)
 {
     if (error == NULL) {
         return status;
@@ -99,16 +93,14 @@ clo_fail(cloaca_error *error, cloaca_status status, const char *detail, ...)
     return status;
 }
 
-void
-clo_error_hint(cloaca_error *error, const char *hint)
+void clo_error_hint(cloaca_error *error, const char *hint)
 {
     if (error != NULL) {
         snprintf(error->hint, sizeof(error->hint), "%s", hint);
     }
 }
 
-void
-clo_error_copy(char *field, size_t size, const char *text, size_t length)
+void clo_error_copy(char *field, size_t size, const char *text, size_t length)
 {
     size_t end = 0;
 
@@ -136,8 +128,7 @@ clo_error_copy(char *field, size_t size, const char *text, size_t length)
 }
 
 /* PostgreSQL's own states become the condition that a program acts on. */
-cloaca_status
-clo_status_of_sqlstate(const char *sqlstate)
+cloaca_status clo_status_of_sqlstate(const char *sqlstate)
 {
     static const struct {
         const char *prefix;
@@ -175,8 +166,7 @@ clo_status_of_sqlstate(const char *sqlstate)
     return CLOACA_DATABASE_ERROR;
 }
 
-cloaca_status
-clo_status_named(const char *name)
+cloaca_status clo_status_named(const char *name)
 {
     for (size_t i = 0; i < CONDITION_COUNT; i++) {
         if (strcmp(conditions[i].name, name) == 0) {
@@ -186,15 +176,13 @@ clo_status_named(const char *name)
     return CLOACA_DATABASE_ERROR;
 }
 
-cloaca_status
-clo_no_memory(cloaca_error *error)
+cloaca_status clo_no_memory(cloaca_error *error)
 {
     return clo_fail(error, CLOACA_OUT_OF_MEMORY, NULL);
 }
 
 /* The largest length up to the given one that does not end inside a UTF-8 character. */
-static size_t
-cut_at_character(const char *text, size_t length)
+static size_t cut_at_character(const char *text, size_t length)
 {
     size_t end = strnlen(text, length);
 

@@ -42,19 +42,19 @@ typedef struct clo_statement {
 } clo_statement;
 
 typedef struct clo_function {
-    int id; /* its place in clo_functions */
     const char *name;
     const char *signature;
-    bool procedure;
-    bool postgres_only;
-    bool writes;
-    bool credentials; /* takes a password and returns a connection string */
     size_t parameter_count;
     const clo_parameter *parameters;
     size_t column_count;
     const clo_column *columns;
     size_t statement_count;
     const clo_statement *statements;
+    int id; /* its place in clo_functions */
+    bool procedure;
+    bool postgres_only;
+    bool writes;
+    bool credentials; /* takes a password and returns a connection string */
 } clo_function;
 
 /* No function has more parameters than this. */

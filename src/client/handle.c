@@ -5,8 +5,7 @@
 
 #include <stdlib.h>
 
-void
-cloaca_close(cloaca *connection)
+void cloaca_close(cloaca *connection)
 {
     if (connection == NULL) {
         return;

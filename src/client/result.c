@@ -24,8 +24,7 @@ struct cloaca_result {
 static bool is_quoted(cloaca_type type);
 static void write_row(clo_buffer *out, const cloaca_result *result, size_t row);
 
-cloaca_result *
-clo_result_new(const clo_function *function)
+cloaca_result *clo_result_new(const clo_function *function)
 {
     cloaca_result *result = calloc(1, sizeof(cloaca_result));
 
@@ -36,8 +35,7 @@ clo_result_new(const clo_function *function)
 }
 
 /* A sink: adds a row. */
-bool
-clo_result_row(void *context, const clo_value *values)
+bool clo_result_row(void *context, const clo_value *values)
 {
     cloaca_result *result = context;
     const size_t columns = result->function->column_count;
@@ -78,8 +76,7 @@ clo_result_row(void *context, const clo_value *values)
 }
 
 /* Puts another text in the place of a value. */
-bool
-clo_result_set(cloaca_result *result, size_t row, const char *name, const char *text, size_t length)
+bool clo_result_set(cloaca_result *result, size_t row, const char *name, const char *text, size_t length)
 {
     for (size_t i = 0; i < result->function->column_count; i++) {
         if (strcmp(result->function->columns[i].name, name) == 0) {
@@ -94,61 +91,53 @@ clo_result_set(cloaca_result *result, size_t row, const char *name, const char *
     return true;
 }
 
-void
-clo_result_keep_secret(cloaca_result *result)
+void clo_result_keep_secret(cloaca_result *result)
 {
     result->arena.secret = true;
 }
 
-size_t
-clo_format(cloaca_type type, int64_t integer, char *text, size_t size)
+size_t clo_format(cloaca_type type, int64_t integer, char *text, size_t size)
 {
     switch (type) {
-        case CLOACA_TYPE_BOOLEAN:
-            return (size_t) snprintf(text, size, "%s", integer != 0 ? "true" : "false");
-        case CLOACA_TYPE_TIMESTAMPTZ:
-            return clo_time_format(integer, text);
-        case CLOACA_TYPE_INTERVAL:
-            return clo_interval_format(integer, text);
-        default:
-            return (size_t) snprintf(text, size, "%" PRId64, integer);
+    case CLOACA_TYPE_BOOLEAN:
+        return (size_t) snprintf(text, size, "%s", integer != 0 ? "true" : "false");
+    case CLOACA_TYPE_TIMESTAMPTZ:
+        return clo_time_format(integer, text);
+    case CLOACA_TYPE_INTERVAL:
+        return clo_interval_format(integer, text);
+    default:
+        return (size_t) snprintf(text, size, "%" PRId64, integer);
     }
 }
 
-size_t
-cloaca_result_rows(const cloaca_result *result)
+size_t cloaca_result_rows(const cloaca_result *result)
 {
     return result != NULL ? result->rows : 0;
 }
 
-size_t
-cloaca_result_columns(const cloaca_result *result)
+size_t cloaca_result_columns(const cloaca_result *result)
 {
     return result != NULL ? result->function->column_count : 0;
 }
 
-const char *
-cloaca_result_name(const cloaca_result *result, size_t column)
+const char *cloaca_result_name(const cloaca_result *result, size_t column)
 {
     return column < cloaca_result_columns(result) ? result->function->columns[column].name : NULL;
 }
 
-cloaca_type
-cloaca_result_type(const cloaca_result *result, size_t column)
+cloaca_type cloaca_result_type(const cloaca_result *result, size_t column)
 {
     return column < cloaca_result_columns(result) ? result->function->columns[column].type : CLOACA_TYPE_TEXT;
 }
 
-const char *
-cloaca_result_value(const cloaca_result *result, size_t row, size_t column)
+const char *cloaca_result_value(const cloaca_result *result, size_t row, size_t column)
 {
     const size_t columns = cloaca_result_columns(result);
 
     return column < columns && row < result->rows ? result->values[row * columns + column] : NULL;
 }
 
-const char *
-cloaca_result_get(const cloaca_result *result, size_t row, const char *name)
+const char *cloaca_result_get(const cloaca_result *result, size_t row, const char *name)
 {
     for (size_t i = 0; name != NULL && i < cloaca_result_columns(result); i++) {
         if (strcmp(result->function->columns[i].name, name) == 0) {
@@ -158,8 +147,7 @@ cloaca_result_get(const cloaca_result *result, size_t row, const char *name)
     return NULL;
 }
 
-char *
-cloaca_result_json(const cloaca_result *result)
+char *cloaca_result_json(const cloaca_result *result)
 {
     clo_buffer out = {0};
 
@@ -178,8 +166,7 @@ cloaca_result_json(const cloaca_result *result)
     return out.data;
 }
 
-void
-cloaca_result_free(cloaca_result *result)
+void cloaca_result_free(cloaca_result *result)
 {
     if (result != NULL) {
         clo_arena_free(&result->arena);
@@ -188,14 +175,12 @@ cloaca_result_free(cloaca_result *result)
     }
 }
 
-void
-cloaca_free(void *memory)
+void cloaca_free(void *memory)
 {
     free(memory);
 }
 
-static void
-write_row(clo_buffer *out, const cloaca_result *result, size_t row)
+static void write_row(clo_buffer *out, const cloaca_result *result, size_t row)
 {
     clo_buffer_byte(out, '{');
     for (size_t i = 0; i < result->function->column_count; i++) {
@@ -219,8 +204,7 @@ write_row(clo_buffer *out, const cloaca_result *result, size_t row)
 }
 
 /* Whether JSON has a string for it. */
-static bool
-is_quoted(cloaca_type type)
+static bool is_quoted(cloaca_type type)
 {
     return type == CLOACA_TYPE_TEXT || type == CLOACA_TYPE_TIMESTAMPTZ || type == CLOACA_TYPE_INTERVAL;
 }

@@ -1,8 +1,8 @@
 /*
  * task.c - typed calls of the task functions
  *
- * They build typed values and take the same way to the backend as calls by name, past the JSON of the arguments and the text of the
- * results.
+ * They build typed values and take the same way to the backend as calls by name, past the JSON of the arguments and the text of
+ * the results.
  */
 #include "backend.h"
 #include "common/json.h"
@@ -54,11 +54,11 @@ static clo_value interval_value(int64_t interval);
 
 static const clo_sink nothing = {take_nothing, NULL};
 
-cloaca_status
-cloaca_enqueue(cloaca *connection, const cloaca_enqueue_options *options, int64_t *task, bool *created, cloaca_error *error)
+cloaca_status cloaca_enqueue(cloaca *connection, const cloaca_enqueue_options *options, int64_t *task, bool *created,
+                             cloaca_error *error)
 {
-    static const int positions[] = {CLO_ENQUEUE_ARG_NAME,   CLO_ENQUEUE_ARG_QUEUE, CLO_ENQUEUE_ARG_PRIORITY,
-                                    CLO_ENQUEUE_ARG_RUN_AT, CLO_ENQUEUE_ARG_DELAY, CLO_ENQUEUE_ARG_KEY,
+    static const int positions[] = {CLO_ENQUEUE_ARG_NAME,         CLO_ENQUEUE_ARG_QUEUE, CLO_ENQUEUE_ARG_PRIORITY,
+                                    CLO_ENQUEUE_ARG_RUN_AT,       CLO_ENQUEUE_ARG_DELAY, CLO_ENQUEUE_ARG_KEY,
                                     CLO_ENQUEUE_ARG_MAX_ATTEMPTS, CLO_ENQUEUE_ARG_RETRY};
     const clo_function *function = &clo_functions[CLO_ENQUEUE];
     clo_value values[CLO_PARAMETER_LIMIT] = {0};
@@ -76,13 +76,13 @@ cloaca_enqueue(cloaca *connection, const cloaca_enqueue_options *options, int64_
     return status == CLOACA_OK ? run(connection, function, values, &(clo_sink){take_enqueued, &rows}, error) : status;
 }
 
-cloaca_status
-cloaca_enqueue_many(cloaca *connection, const cloaca_enqueue_options *options, size_t count, const char *const *payloads,
-                    const char *const *keys, int64_t *tasks, bool *created, cloaca_error *error)
+cloaca_status cloaca_enqueue_many(cloaca *connection, const cloaca_enqueue_options *options, size_t count,
+                                  const char *const *payloads, const char *const *keys, int64_t *tasks, bool *created,
+                                  cloaca_error *error)
 {
-    static const int positions[] = {CLO_ENQUEUE_MANY_ARG_NAME,   CLO_ENQUEUE_MANY_ARG_QUEUE, CLO_ENQUEUE_MANY_ARG_PRIORITY,
-                                    CLO_ENQUEUE_MANY_ARG_RUN_AT, CLO_ENQUEUE_MANY_ARG_DELAY, CLO_ENQUEUE_MANY_ARG_KEYS,
-                                    CLO_ENQUEUE_MANY_ARG_MAX_ATTEMPTS, CLO_ENQUEUE_MANY_ARG_RETRY};
+    static const int positions[] = {
+        CLO_ENQUEUE_MANY_ARG_NAME,  CLO_ENQUEUE_MANY_ARG_QUEUE, CLO_ENQUEUE_MANY_ARG_PRIORITY,     CLO_ENQUEUE_MANY_ARG_RUN_AT,
+        CLO_ENQUEUE_MANY_ARG_DELAY, CLO_ENQUEUE_MANY_ARG_KEYS,  CLO_ENQUEUE_MANY_ARG_MAX_ATTEMPTS, CLO_ENQUEUE_MANY_ARG_RETRY};
     const clo_function *function = &clo_functions[CLO_ENQUEUE_MANY];
     clo_value values[CLO_PARAMETER_LIMIT] = {0};
     enqueued rows = {0, tasks, created};
@@ -99,9 +99,8 @@ cloaca_enqueue_many(cloaca *connection, const cloaca_enqueue_options *options, s
     return status == CLOACA_OK ? run(connection, function, values, &(clo_sink){take_enqueued, &rows}, error) : status;
 }
 
-cloaca_status
-cloaca_claim(cloaca *connection, const char *queue, const char *worker, int32_t max, int64_t lease, cloaca_tasks **tasks,
-             cloaca_error *error)
+cloaca_status cloaca_claim(cloaca *connection, const char *queue, const char *worker, int32_t max, int64_t lease,
+                           cloaca_tasks **tasks, cloaca_error *error)
 {
     const clo_function *function = &clo_functions[CLO_CLAIM];
     clo_value values[CLO_PARAMETER_LIMIT] = {0};
@@ -131,8 +130,7 @@ cloaca_claim(cloaca *connection, const char *queue, const char *worker, int32_t 
     return status;
 }
 
-void
-cloaca_tasks_free(cloaca_tasks *tasks)
+void cloaca_tasks_free(cloaca_tasks *tasks)
 {
     claimed *rows = (claimed *) tasks;
 
@@ -142,15 +140,14 @@ cloaca_tasks_free(cloaca_tasks *tasks)
     }
 }
 
-cloaca_status
-cloaca_extend(cloaca *connection, int64_t task, int64_t lease_id, int64_t lease, int64_t *lease_until, cloaca_error *error)
+cloaca_status cloaca_extend(cloaca *connection, int64_t task, int64_t lease_id, int64_t lease, int64_t *lease_until,
+                            cloaca_error *error)
 {
     return lease_call(connection, &clo_functions[CLO_EXTEND], task, lease_id, interval_value(lease),
                       &(clo_sink){take_lease, lease_until}, error);
 }
 
-cloaca_status
-cloaca_complete(cloaca *connection, int64_t task, int64_t lease_id, const char *result, cloaca_error *error)
+cloaca_status cloaca_complete(cloaca *connection, int64_t task, int64_t lease_id, const char *result, cloaca_error *error)
 {
     clo_value values[CLO_PARAMETER_LIMIT] = {0};
     cloaca_status status = CLOACA_OK;
@@ -164,9 +161,8 @@ cloaca_complete(cloaca *connection, int64_t task, int64_t lease_id, const char *
                                             values[CLO_COMPLETE_ARG_RESULT], &nothing, error);
 }
 
-cloaca_status
-cloaca_complete_many(cloaca *connection, size_t count, const int64_t *tasks, const int64_t *lease_ids, const char *const *results,
-                     cloaca_status *statuses, cloaca_error *error)
+cloaca_status cloaca_complete_many(cloaca *connection, size_t count, const int64_t *tasks, const int64_t *lease_ids,
+                                   const char *const *results, cloaca_status *statuses, cloaca_error *error)
 {
     const clo_function *function = &clo_functions[CLO_COMPLETE_MANY];
     clo_value values[CLO_PARAMETER_LIMIT] = {0};
@@ -184,9 +180,8 @@ cloaca_complete_many(cloaca *connection, size_t count, const int64_t *tasks, con
     return status == CLOACA_OK ? run(connection, function, values, &(clo_sink){take_outcome, &rows}, error) : status;
 }
 
-cloaca_status
-cloaca_fail(cloaca *connection, int64_t task, int64_t lease_id, const char *message, bool final, int64_t retry_in, bool *dead,
-            cloaca_error *error)
+cloaca_status cloaca_fail(cloaca *connection, int64_t task, int64_t lease_id, const char *message, bool final, int64_t retry_in,
+                          bool *dead, cloaca_error *error)
 {
     const clo_function *function = &clo_functions[CLO_FAIL];
     clo_value values[CLO_PARAMETER_LIMIT] = {0};
@@ -206,14 +201,12 @@ cloaca_fail(cloaca *connection, int64_t task, int64_t lease_id, const char *mess
     return run(connection, function, values, &(clo_sink){take_dead, dead}, error);
 }
 
-cloaca_status
-cloaca_release(cloaca *connection, int64_t task, int64_t lease_id, cloaca_error *error)
+cloaca_status cloaca_release(cloaca *connection, int64_t task, int64_t lease_id, cloaca_error *error)
 {
     return lease_call(connection, &clo_functions[CLO_RELEASE], task, lease_id, (clo_value){0}, &nothing, error);
 }
 
-cloaca_status
-cloaca_defer_until(cloaca *connection, int64_t task, int64_t lease_id, int64_t run_at, cloaca_error *error)
+cloaca_status cloaca_defer_until(cloaca *connection, int64_t task, int64_t lease_id, int64_t run_at, cloaca_error *error)
 {
     const clo_value time = run_at == CLOACA_NO_TIME ? text_value(NULL) : integer_value(run_at);
 
@@ -221,9 +214,8 @@ cloaca_defer_until(cloaca *connection, int64_t task, int64_t lease_id, int64_t r
 }
 
 /* What enqueue and enqueue_many have in common; `positions` says where their arguments are. */
-static cloaca_status
-enqueue_values(cloaca *connection, const clo_function *function, const cloaca_enqueue_options *options, const int positions[8],
-               clo_value *values, cloaca_error *error)
+static cloaca_status enqueue_values(cloaca *connection, const clo_function *function, const cloaca_enqueue_options *options,
+                                    const int positions[8], clo_value *values, cloaca_error *error)
 {
     const char *const texts[] = {options->name, options->queue, options->retry};
     const int places[] = {positions[0], positions[1], positions[7]};
@@ -246,17 +238,15 @@ enqueue_values(cloaca *connection, const clo_function *function, const cloaca_en
     return status;
 }
 
-static cloaca_status
-read_parameter(cloaca *connection, const clo_function *function, int position, const char *text, clo_value *values,
-               cloaca_error *error)
+static cloaca_status read_parameter(cloaca *connection, const clo_function *function, int position, const char *text,
+                                    clo_value *values, cloaca_error *error)
 {
     return clo_read_text(&function->parameters[position], text, strlen(text), &connection->scratch, &values[position], error);
 }
 
 /* Texts, or documents, as one JSON array; a NULL among them is null. */
-static cloaca_status
-read_array(cloaca *connection, const clo_function *function, int position, const char *const *texts, size_t count,
-           clo_value *values, cloaca_error *error)
+static cloaca_status read_array(cloaca *connection, const clo_function *function, int position, const char *const *texts,
+                                size_t count, clo_value *values, cloaca_error *error)
 {
     const clo_parameter *parameter = &function->parameters[position];
     const clo_parameter element = {
@@ -293,8 +283,8 @@ read_array(cloaca *connection, const clo_function *function, int position, const
     return status;
 }
 
-static cloaca_status
-integer_array(cloaca *connection, const int64_t *integers, size_t count, clo_value *value, cloaca_error *error)
+static cloaca_status integer_array(cloaca *connection, const int64_t *integers, size_t count, clo_value *value,
+                                   cloaca_error *error)
 {
     /* Twenty digits and a sign, and what stands between two of them. */
     char *text = count > SIZE_MAX / 32 ? NULL : clo_arena_allocate(&connection->scratch, count * 22 + 3);
@@ -313,25 +303,23 @@ integer_array(cloaca *connection, const int64_t *integers, size_t count, clo_val
     return CLOACA_OK;
 }
 
-static cloaca_status
-run(cloaca *connection, const clo_function *function, const clo_value *values, const clo_sink *sink, cloaca_error *error)
+static cloaca_status run(cloaca *connection, const clo_function *function, const clo_value *values, const clo_sink *sink,
+                         cloaca_error *error)
 {
     clo_error_clear(error);
     return clo_call(connection, function, values, sink, error);
 }
 
 /* The functions that take a task, a lease and perhaps one argument more start with these two. */
-static cloaca_status
-lease_call(cloaca *connection, const clo_function *function, int64_t task, int64_t lease_id, clo_value last,
-           const clo_sink *sink, cloaca_error *error)
+static cloaca_status lease_call(cloaca *connection, const clo_function *function, int64_t task, int64_t lease_id,
+                                clo_value last, const clo_sink *sink, cloaca_error *error)
 {
     const clo_value values[CLO_PARAMETER_LIMIT] = {integer_value(task), integer_value(lease_id), last};
 
     return run(connection, function, values, sink, error);
 }
 
-static bool
-take_enqueued(void *context, const clo_value *values)
+static bool take_enqueued(void *context, const clo_value *values)
 {
     enqueued *rows = context;
 
@@ -345,8 +333,7 @@ take_enqueued(void *context, const clo_value *values)
     return true;
 }
 
-static bool
-take_task(void *context, const clo_value *values)
+static bool take_task(void *context, const clo_value *values)
 {
     claimed *rows = context;
     const clo_value *name = &values[CLO_CLAIM_COL_NAME];
@@ -382,8 +369,7 @@ take_task(void *context, const clo_value *values)
     return task->name != NULL && task->payload != NULL;
 }
 
-static bool
-take_outcome(void *context, const clo_value *values)
+static bool take_outcome(void *context, const clo_value *values)
 {
     outcomes *rows = context;
     const char *outcome = values[CLO_COMPLETE_MANY_COL_OUTCOME].text;
@@ -395,8 +381,7 @@ take_outcome(void *context, const clo_value *values)
     return true;
 }
 
-static bool
-take_lease(void *context, const clo_value *values)
+static bool take_lease(void *context, const clo_value *values)
 {
     if (context != NULL) {
         *(int64_t *) context = values[CLO_EXTEND_COL_LEASE_UNTIL].integer;
@@ -404,8 +389,7 @@ take_lease(void *context, const clo_value *values)
     return true;
 }
 
-static bool
-take_dead(void *context, const clo_value *values)
+static bool take_dead(void *context, const clo_value *values)
 {
     if (context != NULL) {
         *(bool *) context = strcmp(values[CLO_FAIL_COL_STATE].text, "dead") == 0;
@@ -413,28 +397,24 @@ take_dead(void *context, const clo_value *values)
     return true;
 }
 
-static bool
-take_nothing(void *context, const clo_value *values)
+static bool take_nothing(void *context, const clo_value *values)
 {
     (void) context;
     (void) values;
     return true;
 }
 
-static clo_value
-integer_value(int64_t integer)
+static clo_value integer_value(int64_t integer)
 {
     return (clo_value){CLO_INTEGER, integer, NULL, 0};
 }
 
-static clo_value
-text_value(const char *text)
+static clo_value text_value(const char *text)
 {
     return text == NULL ? (clo_value){CLO_NULL, 0, NULL, 0} : (clo_value){CLO_TEXT, 0, text, strlen(text)};
 }
 
-static clo_value
-interval_value(int64_t interval)
+static clo_value interval_value(int64_t interval)
 {
     return interval < 0 ? (clo_value){CLO_NULL, 0, NULL, 0} : integer_value(interval);
 }

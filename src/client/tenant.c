@@ -1,8 +1,8 @@
 /*
  * tenant.c - credentials: passwords are made here, and only their verifiers are sent
  *
- * A statement's parameters reach the server's log, so no password ever is one. The plain one goes into the result alone, and every
- * other copy of it is wiped.
+ * A statement's parameters reach the server's log, so no password ever is one. The plain one goes into the result alone, and
+ * every other copy of it is wiped.
  */
 #define _DEFAULT_SOURCE /* getrandom, explicit_bzero */
 #include "backend.h"
@@ -18,9 +18,8 @@ static bool add_password(cloaca_result *result, const char *password, clo_arena 
 static size_t percent_encode(const char *text, char *encoded);
 static int password_position(const clo_function *function);
 
-cloaca_status
-clo_call_with_credentials(cloaca *connection, const clo_function *function, const clo_value *arguments, cloaca_result **result,
-                          cloaca_error *error)
+cloaca_status clo_call_with_credentials(cloaca *connection, const clo_function *function, const clo_value *arguments,
+                                        cloaca_result **result, cloaca_error *error)
 {
     const int position = password_position(function);
     const clo_value *given = &arguments[position];
@@ -59,8 +58,7 @@ clo_call_with_credentials(cloaca *connection, const clo_function *function, cons
 }
 
 /* From the system's strong randomness, without bias: bytes beyond the last multiple of the alphabet's size are thrown away. */
-static bool
-generate(char *password)
+static bool generate(char *password)
 {
     static const char alphabet[] = ALPHABET;
     const unsigned size = sizeof(alphabet) - 1;
@@ -82,8 +80,7 @@ generate(char *password)
 }
 
 /* Into the column of its own, and after the user's name in the connection string. */
-static bool
-add_password(cloaca_result *result, const char *password, clo_arena *arena)
+static bool add_password(cloaca_result *result, const char *password, clo_arena *arena)
 {
     for (size_t row = 0; row < cloaca_result_rows(result); row++) {
         const char *url = cloaca_result_get(result, row, "connection_string");
@@ -112,8 +109,7 @@ add_password(cloaca_result *result, const char *password, clo_arena *arena)
     return true;
 }
 
-static size_t
-percent_encode(const char *text, char *encoded)
+static size_t percent_encode(const char *text, char *encoded)
 {
     static const char digits[] = "0123456789ABCDEF";
     size_t length = 0;
@@ -132,8 +128,7 @@ percent_encode(const char *text, char *encoded)
     return length;
 }
 
-static int
-password_position(const clo_function *function)
+static int password_position(const clo_function *function)
 {
     int position = 0;
 

@@ -19,8 +19,7 @@ static bool one_of(const char *value, const char *const *known);
 static bool is_number(const char *value, long most);
 static int hex(char digit);
 
-cloaca_status
-clo_url_parse(const char *url, clo_arena *arena, clo_url *parsed, cloaca_error *error)
+cloaca_status clo_url_parse(const char *url, clo_arena *arena, clo_url *parsed, cloaca_error *error)
 {
     memset(parsed, 0, sizeof(*parsed));
     if (url != NULL && (strncmp(url, "postgresql://", 13) == 0 || strncmp(url, "postgres://", 11) == 0)) {
@@ -35,13 +34,13 @@ clo_url_parse(const char *url, clo_arena *arena, clo_url *parsed, cloaca_error *
 }
 
 /* Everything but our own options goes to libpq as it is. */
-static cloaca_status
-parse_postgres(const char *url, clo_arena *arena, clo_url *parsed, cloaca_error *error)
+static cloaca_status parse_postgres(const char *url, clo_arena *arena, clo_url *parsed, cloaca_error *error)
 {
     const char *at = strchr(url, '?');
     const size_t base = at != NULL ? (size_t) (at - url) : strlen(url);
     char *location = clo_arena_copy(arena, url, strlen(url));
-    const char *name, *value, *text;
+    const char *name, *value;
+    const char *text = "";
     size_t name_length, value_length;
     size_t length = base;
     cloaca_status status = CLOACA_OK;
@@ -50,7 +49,7 @@ parse_postgres(const char *url, clo_arena *arena, clo_url *parsed, cloaca_error 
         return clo_no_memory(error);
     }
     while (status == CLOACA_OK && at != NULL && next_option(&at, &name, &name_length, &value, &value_length)) {
-        const char *known;
+        const char *known = "";
 
         status = decode(name, name_length, arena, &known, error);
         if (status == CLOACA_OK) {
@@ -77,8 +76,7 @@ parse_postgres(const char *url, clo_arena *arena, clo_url *parsed, cloaca_error 
 }
 
 /* sqlite:///relative, sqlite:////absolute, sqlite:///:memory: */
-static cloaca_status
-parse_sqlite(const char *url, clo_arena *arena, clo_url *parsed, cloaca_error *error)
+static cloaca_status parse_sqlite(const char *url, clo_arena *arena, clo_url *parsed, cloaca_error *error)
 {
     const char *at = strchr(url, '?');
     const char *end = at != NULL ? at : url + strlen(url);
@@ -113,8 +111,7 @@ parse_sqlite(const char *url, clo_arena *arena, clo_url *parsed, cloaca_error *e
     return status;
 }
 
-static cloaca_status
-check_sqlite_option(const char *name, const char *value, cloaca_error *error)
+static cloaca_status check_sqlite_option(const char *name, const char *value, cloaca_error *error)
 {
     static const char *const modes[] = {"ro", "rw", "rwc", NULL};
     static const char *const journals[] = {"wal", "delete", "truncate", "persist", "memory", "off", NULL};
@@ -131,9 +128,9 @@ check_sqlite_option(const char *name, const char *value, cloaca_error *error)
                    ? CLOACA_OK
                    : clo_fail(error, CLOACA_INVALID_ARGUMENT, "The _synchronous must be OFF, NORMAL, FULL or EXTRA.");
     } else if (strcmp(name, "_busy_timeout") == 0) {
-        return is_number(value, 86400000) ? CLOACA_OK
-                                          : clo_fail(error, CLOACA_INVALID_ARGUMENT,
-                                                     "The _busy_timeout must be from 0 to 86400000 milliseconds.");
+        return is_number(value, 86400000)
+                   ? CLOACA_OK
+                   : clo_fail(error, CLOACA_INVALID_ARGUMENT, "The _busy_timeout must be from 0 to 86400000 milliseconds.");
     }
     clo_fail(error, CLOACA_INVALID_ARGUMENT, "The URL has an unknown option %.100s.", name);
     clo_error_hint(error, "A SQLite URL can have mode, _journal_mode, _synchronous and _busy_timeout.");
@@ -141,8 +138,7 @@ check_sqlite_option(const char *name, const char *value, cloaca_error *error)
 }
 
 /* The options of a pool mean nothing to one connection, but a URL with them is good. */
-static cloaca_status
-check_pool_option(const char *name, const char *value, cloaca_error *error)
+static cloaca_status check_pool_option(const char *name, const char *value, cloaca_error *error)
 {
     static const char *const known[] = {"pool_min_size", "pool_max_size", "pool_timeout", NULL};
 
@@ -154,8 +150,7 @@ check_pool_option(const char *name, const char *value, cloaca_error *error)
 }
 
 /* Resolves %XX. A plus sign is a plus sign, as for libpq. */
-static cloaca_status
-decode(const char *text, size_t length, clo_arena *arena, const char **decoded, cloaca_error *error)
+static cloaca_status decode(const char *text, size_t length, clo_arena *arena, const char **decoded, cloaca_error *error)
 {
     char *copy = clo_arena_copy(arena, text, length);
     char *to = copy;
@@ -172,7 +167,8 @@ decode(const char *text, size_t length, clo_arena *arena, const char **decoded, 
         const int low = high >= 0 ? hex(text[i + 2]) : -1;
 
         if (low < 0 || (high == 0 && low == 0)) {
-            return clo_fail(error, CLOACA_INVALID_ARGUMENT, "The URL has a percent sign without two hexadecimal digits other than 00.");
+            return clo_fail(error, CLOACA_INVALID_ARGUMENT,
+                            "The URL has a percent sign without two hexadecimal digits other than 00.");
         }
         *to++ = (char) (high * 16 + low);
         i += 2;
@@ -183,8 +179,7 @@ decode(const char *text, size_t length, clo_arena *arena, const char **decoded, 
 }
 
 /* *at stands before an option, at ? or &. */
-static bool
-next_option(const char **at, const char **name, size_t *name_length, const char **value, size_t *value_length)
+static bool next_option(const char **at, const char **name, size_t *name_length, const char **value, size_t *value_length)
 {
     const char *equals;
 
@@ -203,8 +198,7 @@ next_option(const char **at, const char **name, size_t *name_length, const char 
     return true;
 }
 
-static bool
-one_of(const char *value, const char *const *known)
+static bool one_of(const char *value, const char *const *known)
 {
     while (*known != NULL && strcasecmp(value, *known) != 0) {
         known++;
@@ -212,14 +206,13 @@ one_of(const char *value, const char *const *known)
     return *known != NULL;
 }
 
-static bool
-is_number(const char *value, long most)
+static bool is_number(const char *value, long most)
 {
-    return *value != '\0' && strlen(value) <= 9 && strspn(value, "0123456789") == strlen(value) && strtol(value, NULL, 10) <= most;
+    return *value != '\0' && strlen(value) <= 9 && strspn(value, "0123456789") == strlen(value) &&
+           strtol(value, NULL, 10) <= most;
 }
 
-static int
-hex(char digit)
+static int hex(char digit)
 {
     const char *digits = "0123456789abcdef";
     const char *found = digit == '\0' ? NULL : strchr(digits, digit >= 'A' && digit <= 'F' ? digit | 0x20 : digit);

@@ -18,8 +18,7 @@ struct clo_chunk {
     _Alignas(max_align_t) char data[];
 };
 
-void *
-clo_arena_allocate(clo_arena *arena, size_t size)
+void *clo_arena_allocate(clo_arena *arena, size_t size)
 {
     clo_chunk *chunk = arena->chunks;
     void *memory;
@@ -45,8 +44,7 @@ clo_arena_allocate(clo_arena *arena, size_t size)
     return memory;
 }
 
-char *
-clo_arena_copy(clo_arena *arena, const char *text, size_t length)
+char *clo_arena_copy(clo_arena *arena, const char *text, size_t length)
 {
     char *copy = clo_arena_allocate(arena, length + 1);
 
@@ -59,8 +57,7 @@ clo_arena_copy(clo_arena *arena, const char *text, size_t length)
     return copy;
 }
 
-static void
-free_chunks(clo_arena *arena, clo_chunk *chunk)
+static void free_chunks(clo_arena *arena, clo_chunk *chunk)
 {
     while (chunk != NULL) {
         clo_chunk *next = chunk->next;
@@ -73,8 +70,7 @@ free_chunks(clo_arena *arena, clo_chunk *chunk)
     }
 }
 
-void
-clo_arena_reset(clo_arena *arena)
+void clo_arena_reset(clo_arena *arena)
 {
     clo_chunk *kept = arena->chunks;
 
@@ -90,16 +86,14 @@ clo_arena_reset(clo_arena *arena)
     kept->used = 0;
 }
 
-void
-clo_arena_free(clo_arena *arena)
+void clo_arena_free(clo_arena *arena)
 {
     free_chunks(arena, arena->chunks);
     arena->chunks = NULL;
     arena->secret = false;
 }
 
-static bool
-reserve(clo_buffer *buffer, size_t length)
+static bool reserve(clo_buffer *buffer, size_t length)
 {
     size_t capacity = buffer->capacity > 0 ? buffer->capacity : 256;
     char *data;
@@ -127,8 +121,7 @@ reserve(clo_buffer *buffer, size_t length)
     return true;
 }
 
-void
-clo_buffer_append(clo_buffer *buffer, const char *data, size_t length)
+void clo_buffer_append(clo_buffer *buffer, const char *data, size_t length)
 {
     if (length > 0 && reserve(buffer, length)) {
         memcpy(buffer->data + buffer->length, data, length);
@@ -136,22 +129,19 @@ clo_buffer_append(clo_buffer *buffer, const char *data, size_t length)
     }
 }
 
-void
-clo_buffer_text(clo_buffer *buffer, const char *text)
+void clo_buffer_text(clo_buffer *buffer, const char *text)
 {
     clo_buffer_append(buffer, text, strlen(text));
 }
 
-void
-clo_buffer_byte(clo_buffer *buffer, char byte)
+void clo_buffer_byte(clo_buffer *buffer, char byte)
 {
     if (reserve(buffer, 1)) {
         buffer->data[buffer->length++] = byte;
     }
 }
 
-bool
-clo_buffer_finish(clo_buffer *buffer)
+bool clo_buffer_finish(clo_buffer *buffer)
 {
     if (!reserve(buffer, 1)) {
         return false;
@@ -160,8 +150,7 @@ clo_buffer_finish(clo_buffer *buffer)
     return true;
 }
 
-void
-clo_buffer_free(clo_buffer *buffer)
+void clo_buffer_free(clo_buffer *buffer)
 {
     free(buffer->data);
     memset(buffer, 0, sizeof(*buffer));

@@ -1,8 +1,9 @@
 /*
  * arena.h - an arena and a growing buffer
  *
- * An arena hands out memory that is freed all at once; what a call needs, and what a result holds, comes from one. A buffer grows
- * at its end and remembers that memory ran out, so that a writer checks once, at the end. Pure: no process, no lock, no global.
+ * An arena hands out memory that is freed all at once; what a call needs, and what a result holds, comes from one. A buffer
+ * grows at its end and remembers that memory ran out, so that a writer checks once, at the end. Pure: no process, no lock, no
+ * global.
  */
 #ifndef CLO_ARENA_H
 #define CLO_ARENA_H

@@ -47,8 +47,7 @@ static bool peek(const reader *in, char byte);
 /* Fractions are counted in parts of this. */
 #define FRACTION INT64_C(1000000000000000)
 
-bool
-clo_interval_parse(const char *text, size_t length, int64_t *microseconds)
+bool clo_interval_parse(const char *text, size_t length, int64_t *microseconds)
 {
     reader in = {text, text + length};
     __int128 sum = 0;
@@ -88,8 +87,7 @@ clo_interval_parse(const char *text, size_t length, int64_t *microseconds)
     return any;
 }
 
-size_t
-clo_interval_format(int64_t microseconds, char *text)
+size_t clo_interval_format(int64_t microseconds, char *text)
 {
     const char *sign = microseconds < 0 ? "-" : "";
     const uint64_t rest = microseconds < 0 ? 0 - (uint64_t) microseconds : (uint64_t) microseconds;
@@ -99,10 +97,11 @@ clo_interval_format(int64_t microseconds, char *text)
     int length = 0;
 
     if (days > 0) {
-        length = snprintf(text, CLO_INTERVAL_SIZE, "%s%" PRIu64 " %s ", sign, days, days == 1 && *sign == '\0' ? "day" : "days");
+        length =
+            snprintf(text, CLO_INTERVAL_SIZE, "%s%" PRIu64 " %s ", sign, days, days == 1 && *sign == '\0' ? "day" : "days");
     }
-    length += snprintf(text + length, CLO_INTERVAL_SIZE - (size_t) length, "%s%02u:%02u:%02u", sign, (unsigned) (seconds / 3600),
-                       (unsigned) (seconds / 60 % 60), (unsigned) (seconds % 60));
+    length += snprintf(text + length, CLO_INTERVAL_SIZE - (size_t) length, "%s%02u:%02u:%02u", sign,
+                       (unsigned) (seconds / 3600), (unsigned) (seconds / 60 % 60), (unsigned) (seconds % 60));
     if (fraction > 0) {
         length += snprintf(text + length, CLO_INTERVAL_SIZE - (size_t) length, ".%06u", fraction);
         while (text[length - 1] == '0') {
@@ -113,8 +112,7 @@ clo_interval_format(int64_t microseconds, char *text)
 }
 
 /* A number with a unit, a bare number (seconds), or hours, minutes and seconds with colons. */
-static bool
-read_field(reader *in, __int128 *value)
+static bool read_field(reader *in, __int128 *value)
 {
     bool negative = peek(in, '-');
     __int128 whole = 0;
@@ -154,8 +152,7 @@ read_field(reader *in, __int128 *value)
 }
 
 /* The rest of HH:MM[:SS[.f]]. */
-static bool
-read_clock(reader *in, __int128 hours, __int128 *value)
+static bool read_clock(reader *in, __int128 hours, __int128 *value)
 {
     __int128 minutes = 0;
     __int128 seconds = 0;
@@ -177,8 +174,7 @@ read_clock(reader *in, __int128 hours, __int128 *value)
 }
 
 /* The value stops growing far beyond what fits, where a few more digits make no difference. */
-static bool
-read_digits(reader *in, __int128 *value)
+static bool read_digits(reader *in, __int128 *value)
 {
     const char *start = in->at;
 
@@ -191,8 +187,7 @@ read_digits(reader *in, __int128 *value)
     return in->at > start;
 }
 
-static bool
-read_fraction(reader *in, __int128 *fraction)
+static bool read_fraction(reader *in, __int128 *fraction)
 {
     int64_t part = FRACTION / 10;
     const char *start;
@@ -208,8 +203,7 @@ read_fraction(reader *in, __int128 *fraction)
     return in->at > start;
 }
 
-static bool
-read_word(reader *in, char *word, size_t size)
+static bool read_word(reader *in, char *word, size_t size)
 {
     size_t length = 0;
 
@@ -224,8 +218,7 @@ read_word(reader *in, char *word, size_t size)
     return length > 0;
 }
 
-static bool
-unit_length(const char *word, int64_t *length)
+static bool unit_length(const char *word, int64_t *length)
 {
     char needle[20];
 
@@ -239,16 +232,14 @@ unit_length(const char *word, int64_t *length)
     return false;
 }
 
-static void
-skip_space(reader *in)
+static void skip_space(reader *in)
 {
     while (in->at < in->end && (*in->at == ' ' || *in->at == '\t' || *in->at == '\n')) {
         in->at++;
     }
 }
 
-static bool
-peek(const reader *in, char byte)
+static bool peek(const reader *in, char byte)
 {
     return in->at < in->end && *in->at == byte;
 }

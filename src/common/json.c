@@ -1,8 +1,8 @@
 /*
  * json.c - strict JSON, brought into the one form that PostgreSQL's jsonb prints
  *
- * One pass over the text writes the canonical form as it reads. Members of an object are noted on a stack, and the object is written
- * again in order when they were not sorted; large documents therefore cost about their own size in memory.
+ * One pass over the text writes the canonical form as it reads. Members of an object are noted on a stack, and the object is
+ * written again in order when they were not sorted; large documents therefore cost about their own size in memory.
  */
 #include "common/json.h"
 
@@ -53,8 +53,7 @@ static void write_escaped(clo_buffer *out, unsigned char byte);
 static void skip_space(parser *in);
 static bool refuse(parser *in, const char *reason);
 
-bool
-clo_json_canonical(const char *text, size_t length, clo_buffer *out, clo_json_error *error)
+bool clo_json_canonical(const char *text, size_t length, clo_buffer *out, clo_json_error *error)
 {
     parser in = {.start = text, .at = text, .end = text + length, .out = out};
     bool good;
@@ -77,8 +76,7 @@ clo_json_canonical(const char *text, size_t length, clo_buffer *out, clo_json_er
     return good;
 }
 
-bool
-clo_utf8_valid(const char *text, size_t length)
+bool clo_utf8_valid(const char *text, size_t length)
 {
     const char *end = text + length;
 
@@ -93,8 +91,7 @@ clo_utf8_valid(const char *text, size_t length)
     return true;
 }
 
-void
-clo_json_string(clo_buffer *out, const char *text, size_t length)
+void clo_json_string(clo_buffer *out, const char *text, size_t length)
 {
     const char *end = text + length;
 
@@ -113,8 +110,7 @@ clo_json_string(clo_buffer *out, const char *text, size_t length)
     clo_buffer_byte(out, '"');
 }
 
-bool
-clo_json_next(const char **at, clo_span *key, clo_span *element)
+bool clo_json_next(const char **at, clo_span *key, clo_span *element)
 {
     const char *text = *at + 1;
     int depth = 0;
@@ -147,8 +143,7 @@ clo_json_next(const char **at, clo_span *key, clo_span *element)
     }
 }
 
-size_t
-clo_json_unquote(clo_span string, char *text)
+size_t clo_json_unquote(clo_span string, char *text)
 {
     static const char escapes[] = "b\bf\fn\nr\rt\t";
     const char *from = string.text + 1;
@@ -174,8 +169,7 @@ clo_json_unquote(clo_span string, char *text)
     return (size_t) (to - text);
 }
 
-bool
-clo_json_integer(clo_span element, int64_t *value)
+bool clo_json_integer(clo_span element, int64_t *value)
 {
     const bool negative = element.length > 0 && *element.text == '-';
     uint64_t number = 0;
@@ -195,8 +189,7 @@ clo_json_integer(clo_span element, int64_t *value)
     return true;
 }
 
-static bool
-parse_value(parser *in)
+static bool parse_value(parser *in)
 {
     bool good;
 
@@ -207,29 +200,28 @@ parse_value(parser *in)
         return refuse(in, "the document is too large");
     }
     switch (*in->at) {
-        case '{':
-        case '[':
-            if (++in->depth > DEPTH_LIMIT) {
-                return refuse(in, "it is nested too deeply");
-            }
-            good = *in->at == '{' ? parse_object(in) : parse_array(in);
-            in->depth--;
-            return good;
-        case '"':
-            return parse_string(in);
-        case 't':
-            return parse_word(in, "true");
-        case 'f':
-            return parse_word(in, "false");
-        case 'n':
-            return parse_word(in, "null");
-        default:
-            return parse_number(in);
+    case '{':
+    case '[':
+        if (++in->depth > DEPTH_LIMIT) {
+            return refuse(in, "it is nested too deeply");
+        }
+        good = *in->at == '{' ? parse_object(in) : parse_array(in);
+        in->depth--;
+        return good;
+    case '"':
+        return parse_string(in);
+    case 't':
+        return parse_word(in, "true");
+    case 'f':
+        return parse_word(in, "false");
+    case 'n':
+        return parse_word(in, "null");
+    default:
+        return parse_number(in);
     }
 }
 
-static bool
-parse_array(parser *in)
+static bool parse_array(parser *in)
 {
     bool first = true;
 
@@ -256,8 +248,7 @@ parse_array(parser *in)
     return true;
 }
 
-static bool
-parse_object(parser *in)
+static bool parse_object(parser *in)
 {
     const size_t members = in->member_count;
     const size_t start = in->out->length;
@@ -289,8 +280,7 @@ parse_object(parser *in)
     return true;
 }
 
-static bool
-parse_member(parser *in, bool first, const char *base)
+static bool parse_member(parser *in, bool first, const char *base)
 {
     size_t key, number;
 
@@ -322,8 +312,7 @@ parse_member(parser *in, bool first, const char *base)
     return true;
 }
 
-static bool
-add_member(parser *in, size_t key, size_t key_length)
+static bool add_member(parser *in, size_t key, size_t key_length)
 {
     if (in->member_count == in->member_capacity) {
         const size_t capacity = in->member_capacity > 0 ? in->member_capacity * 2 : 16;
@@ -342,8 +331,7 @@ add_member(parser *in, size_t key, size_t key_length)
 }
 
 /* A merge sort, since qsort cannot be told where the keys are without a global. */
-static void
-merge_sort(const char *data, member *members, member *spare, size_t count)
+static void merge_sort(const char *data, member *members, member *spare, size_t count)
 {
     const size_t half = count / 2;
     size_t left = 0;
@@ -365,8 +353,7 @@ merge_sort(const char *data, member *members, member *spare, size_t count)
 }
 
 /* Writes the members from `first` on again in their order, if they are not in it; they start at `start` in the output. */
-static bool
-sort_members(parser *in, size_t first, size_t start)
+static bool sort_members(parser *in, size_t first, size_t start)
 {
     member *members = in->members + first;
     const size_t count = in->member_count - first;
@@ -411,8 +398,7 @@ sort_members(parser *in, size_t first, size_t start)
 }
 
 /* By the length of what they stand for, then by its bytes, then by where they stand. */
-static int
-compare_keys(const char *data, const member *left, const member *right)
+static int compare_keys(const char *data, const member *left, const member *right)
 {
     const char *a = data + left->key;
     const char *b = data + right->key;
@@ -438,8 +424,7 @@ compare_keys(const char *data, const member *left, const member *right)
     return order;
 }
 
-static bool
-parse_string(parser *in)
+static bool parse_string(parser *in)
 {
     clo_buffer_byte(in->out, *in->at++);
     for (;;) {
@@ -473,8 +458,7 @@ parse_string(parser *in)
     }
 }
 
-static bool
-parse_escape(parser *in)
+static bool parse_escape(parser *in)
 {
     static const char names[] = "\"\\/bfnrt";
     static const char meanings[] = "\"\\/\b\f\n\r\t";
@@ -501,8 +485,7 @@ parse_escape(parser *in)
 }
 
 /* \uXXXX, and a second one after the first half of a pair. */
-static bool
-parse_unicode(parser *in, unsigned *code)
+static bool parse_unicode(parser *in, unsigned *code)
 {
     unsigned value = 0;
 
@@ -547,8 +530,7 @@ parse_unicode(parser *in, unsigned *code)
 }
 
 /* Reads a number and writes its digits out, as many as PostgreSQL's numeric keeps. */
-static bool
-parse_number(parser *in)
+static bool parse_number(parser *in)
 {
     const char *start = in->at;
     const char *digits;
@@ -596,8 +578,7 @@ parse_number(parser *in)
 }
 
 /* `count` digits, `point` of them before the point, which is skipped where it stands between them. */
-static bool
-write_number(parser *in, bool negative, const char *digits, size_t count, size_t point, long exponent)
+static bool write_number(parser *in, bool negative, const char *digits, size_t count, size_t point, long exponent)
 {
     const long whole = (long) point + exponent;
     const long after = (long) (count - point) - exponent;
@@ -626,8 +607,7 @@ write_number(parser *in, bool negative, const char *digits, size_t count, size_t
     return true;
 }
 
-static bool
-parse_word(parser *in, const char *word)
+static bool parse_word(parser *in, const char *word)
 {
     const size_t length = strlen(word);
 
@@ -640,8 +620,7 @@ parse_word(parser *in, const char *word)
 }
 
 /* The bytes of the UTF-8 character at `text`; 0 when there is no valid one: too long a form, a surrogate, beyond U+10FFFF. */
-static size_t
-character_length(const char *text, const char *end)
+static size_t character_length(const char *text, const char *end)
 {
     const unsigned char *byte = (const unsigned char *) text;
     const size_t left = (size_t) (end - text);
@@ -667,8 +646,7 @@ character_length(const char *text, const char *end)
 }
 
 /* A character inside a string, escaped if it must be. */
-static void
-write_character(clo_buffer *out, unsigned code)
+static void write_character(clo_buffer *out, unsigned code)
 {
     if (code < 0x80) {
         if (code < 0x20 || code == '"' || code == '\\') {
@@ -691,8 +669,7 @@ write_character(clo_buffer *out, unsigned code)
     clo_buffer_byte(out, (char) (0x80 | (code & 0x3f)));
 }
 
-static void
-write_escaped(clo_buffer *out, unsigned char byte)
+static void write_escaped(clo_buffer *out, unsigned char byte)
 {
     static const char hex[] = "0123456789abcdef";
     static const char bytes[] = "\"\\\b\f\n\r\t";
@@ -709,16 +686,14 @@ write_escaped(clo_buffer *out, unsigned char byte)
     clo_buffer_byte(out, hex[byte & 15]);
 }
 
-static void
-skip_space(parser *in)
+static void skip_space(parser *in)
 {
     while (in->at < in->end && (*in->at == ' ' || *in->at == '\t' || *in->at == '\n' || *in->at == '\r')) {
         in->at++;
     }
 }
 
-static bool
-refuse(parser *in, const char *reason)
+static bool refuse(parser *in, const char *reason)
 {
     in->reason = reason;
     return false;

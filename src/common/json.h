@@ -1,9 +1,10 @@
 /*
  * json.h - strict JSON, brought into the one form that PostgreSQL's jsonb prints
  *
- * Documents are checked and rewritten before any database sees them, so that the same document gives the same text, and the same
- * error, everywhere: object members sorted by length and bytes, the last of equal keys kept, ", " and ": " between things, numbers
- * written out exactly, whatever their size, strings escaped only where they must be. Pure: no process, no lock, no global.
+ * Documents are checked and rewritten before any database sees them, so that the same document gives the same text, and the
+ * same error, everywhere: object members sorted by length and bytes, the last of equal keys kept, ", " and ": " between things,
+ * numbers written out exactly, whatever their size, strings escaped only where they must be. Pure: no process, no lock, no
+ * global.
  */
 #ifndef CLO_JSON_H
 #define CLO_JSON_H

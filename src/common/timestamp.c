@@ -20,8 +20,7 @@ static bool read_zone(reader *in, int *minutes);
 static int64_t days_of(int64_t year, int month, int day);
 static int days_in(int year, int month);
 
-bool
-clo_time_parse(const char *text, size_t length, int64_t *microseconds)
+bool clo_time_parse(const char *text, size_t length, int64_t *microseconds)
 {
     reader in = {text, text + length};
     int year, month, day, hour, minute, zone;
@@ -52,8 +51,7 @@ clo_time_parse(const char *text, size_t length, int64_t *microseconds)
     return true;
 }
 
-size_t
-clo_time_format(int64_t microseconds, char *text)
+size_t clo_time_format(int64_t microseconds, char *text)
 {
     int64_t days = microseconds / DAY;
     int64_t rest = microseconds % DAY;
@@ -79,8 +77,7 @@ clo_time_format(int64_t microseconds, char *text)
                              (int) (rest / SECOND % 60), (int) (rest % SECOND));
 }
 
-static bool
-read_number(reader *in, int least, int most, int *value)
+static bool read_number(reader *in, int least, int most, int *value)
 {
     int digits = 0;
 
@@ -92,8 +89,7 @@ read_number(reader *in, int least, int most, int *value)
     return digits >= least;
 }
 
-static bool
-read_byte(reader *in, char byte)
+static bool read_byte(reader *in, char byte)
 {
     if (in->at < in->end && *in->at == byte) {
         in->at++;
@@ -103,8 +99,7 @@ read_byte(reader *in, char byte)
 }
 
 /* An optional fraction, rounded to microseconds. */
-static bool
-read_microseconds(reader *in, int64_t *value)
+static bool read_microseconds(reader *in, int64_t *value)
 {
     int64_t part = SECOND / 10;
     int digits = 0;
@@ -124,8 +119,7 @@ read_microseconds(reader *in, int64_t *value)
 }
 
 /* Z, +02, +0200 or +02:00, in minutes. */
-static bool
-read_zone(reader *in, int *minutes)
+static bool read_zone(reader *in, int *minutes)
 {
     bool west;
     int hour;
@@ -152,8 +146,7 @@ read_zone(reader *in, int *minutes)
 }
 
 /* Days since 1970-01-01. */
-static int64_t
-days_of(int64_t year, int month, int day)
+static int64_t days_of(int64_t year, int month, int day)
 {
     int64_t era, year_of_era, day_of_year;
 
@@ -164,8 +157,7 @@ days_of(int64_t year, int month, int day)
     return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719468;
 }
 
-static int
-days_in(int year, int month)
+static int days_in(int year, int month)
 {
     static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
 

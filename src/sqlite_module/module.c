@@ -1,10 +1,11 @@
 /*
  * module.c - cloaca in any SQLite client: a loadable module with the functions as SQL
  *
- * Every function comes twice: as a table-valued function, `select * from cloaca_claim('default', 'w1', 10)`, with the arguments in
- * the order of the signature and the defaults for those left out, and as a scalar one that returns the rows as JSON. A join may
- * filter a table-valued function again for each row of another table, which would repeat its effect: the second time is an error, and
- * the scalar is the way to call a function for each row. Neither can be called from views or triggers that a file brings along.
+ * Every function comes twice: as a table-valued function, `select * from cloaca_claim('default', 'w1', 10)`, with the arguments
+ * in the order of the signature and the defaults for those left out, and as a scalar one that returns the rows as JSON. A join
+ * may filter a table-valued function again for each row of another table, which would repeat its effect: the second time is an
+ * error, and the scalar is the way to call a function for each row. Neither can be called from views or triggers that a file
+ * brings along.
  *
  * Locks: those of the library's SQLite backend, on the connection that loaded the module, in its transaction if there is one.
  */
@@ -40,9 +41,9 @@ typedef struct cursor {
     size_t row;
 } cursor;
 
-static int register_function(sqlite3 *database, shared *shared, const clo_function *function);
+static int register_function(sqlite3 *database, shared *owned, const clo_function *function);
 static void unregister(void *context);
-static void release(shared *shared);
+static void release(shared *owned);
 static cloaca_status run(const registered *owner, sqlite3_value **values, int count, unsigned given, cloaca_result **result,
                          cloaca_error *error);
 static cloaca_status read_value(const clo_parameter *parameter, sqlite3_value *value, clo_arena *arena, clo_value *read,
@@ -51,10 +52,11 @@ static char *message_of(const cloaca_error *error);
 static char *declaration(const clo_function *function);
 static int code_of(cloaca_status status);
 
-/* ------------------------------------------------------------------------------------------------ the table-valued functions */
+/* ------------------------------------------------------------------------------------------------ the table-valued functions
+ */
 
-static int
-table_connect(sqlite3 *database, void *context, int count, const char *const *arguments, sqlite3_vtab **made, char **message)
+static int table_connect(sqlite3 *database, void *context, int count, const char *const *arguments, sqlite3_vtab **made,
+                         char **message)
 {
     const registered *owner = context;
     char *sql = declaration(owner->function);
@@ -81,16 +83,14 @@ table_connect(sqlite3 *database, void *context, int count, const char *const *ar
     return SQLITE_OK;
 }
 
-static int
-table_disconnect(sqlite3_vtab *base)
+static int table_disconnect(sqlite3_vtab *base)
 {
     sqlite3_free(base);
     return SQLITE_OK;
 }
 
 /* The arguments are equalities with hidden columns; idxNum has a bit for each that is given. */
-static int
-table_best_index(sqlite3_vtab *base, sqlite3_index_info *info)
+static int table_best_index(sqlite3_vtab *base, sqlite3_index_info *info)
 {
     const clo_function *function = ((table *) base)->owner->function;
     const int first = (int) (function->column_count > 0 ? function->column_count : 1);
@@ -122,8 +122,7 @@ table_best_index(sqlite3_vtab *base, sqlite3_index_info *info)
     return SQLITE_OK;
 }
 
-static int
-table_open(sqlite3_vtab *base, sqlite3_vtab_cursor **made)
+static int table_open(sqlite3_vtab *base, sqlite3_vtab_cursor **made)
 {
     cursor *self = sqlite3_malloc(sizeof(cursor));
 
@@ -136,8 +135,7 @@ table_open(sqlite3_vtab *base, sqlite3_vtab_cursor **made)
     return SQLITE_OK;
 }
 
-static int
-table_close(sqlite3_vtab_cursor *base)
+static int table_close(sqlite3_vtab_cursor *base)
 {
     cloaca_result_free(((cursor *) base)->result);
     sqlite3_free(base);
@@ -145,8 +143,7 @@ table_close(sqlite3_vtab_cursor *base)
 }
 
 /* Here the function runs, to its end. */
-static int
-table_filter(sqlite3_vtab_cursor *base, int given, const char *name, int count, sqlite3_value **values)
+static int table_filter(sqlite3_vtab_cursor *base, int given, const char *name, int count, sqlite3_value **values)
 {
     cursor *self = (cursor *) base;
     table *owner = (table *) base->pVtab;
@@ -170,23 +167,20 @@ table_filter(sqlite3_vtab_cursor *base, int given, const char *name, int count, 
     return code_of(status);
 }
 
-static int
-table_next(sqlite3_vtab_cursor *base)
+static int table_next(sqlite3_vtab_cursor *base)
 {
     ((cursor *) base)->row++;
     return SQLITE_OK;
 }
 
-static int
-table_eof(sqlite3_vtab_cursor *base)
+static int table_eof(sqlite3_vtab_cursor *base)
 {
     const cursor *self = (cursor *) base;
 
     return self->row >= cloaca_result_rows(self->result);
 }
 
-static int
-table_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int number)
+static int table_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int number)
 {
     const cursor *self = (cursor *) base;
     const size_t column = (size_t) number;
@@ -196,23 +190,22 @@ table_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int number)
         return SQLITE_OK;
     }
     switch (cloaca_result_type(self->result, column)) {
-        case CLOACA_TYPE_BOOLEAN:
-            sqlite3_result_int(context, *value == 't');
-            break;
-        case CLOACA_TYPE_SMALLINT:
-        case CLOACA_TYPE_INTEGER:
-        case CLOACA_TYPE_BIGINT:
-            sqlite3_result_int64(context, strtoll(value, NULL, 10));
-            break;
-        default:
-            sqlite3_result_text(context, value, -1, SQLITE_TRANSIENT);
-            break;
+    case CLOACA_TYPE_BOOLEAN:
+        sqlite3_result_int(context, *value == 't');
+        break;
+    case CLOACA_TYPE_SMALLINT:
+    case CLOACA_TYPE_INTEGER:
+    case CLOACA_TYPE_BIGINT:
+        sqlite3_result_int64(context, strtoll(value, NULL, 10));
+        break;
+    default:
+        sqlite3_result_text(context, value, -1, SQLITE_TRANSIENT);
+        break;
     }
     return SQLITE_OK;
 }
 
-static int
-table_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *rowid)
+static int table_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *rowid)
 {
     *rowid = (sqlite3_int64) ((cursor *) base)->row + 1;
     return SQLITE_OK;
@@ -234,8 +227,7 @@ static const sqlite3_module table_module = {
 
 /* ----------------------------------------------------------------------------------------------------- the scalar functions */
 
-static void
-scalar(sqlite3_context *context, int count, sqlite3_value **values)
+static void scalar(sqlite3_context *context, int count, sqlite3_value **values)
 {
     const registered *owner = sqlite3_user_data(context);
     cloaca_result *result = NULL;
@@ -267,8 +259,11 @@ scalar(sqlite3_context *context, int count, sqlite3_value **values)
 
 /* ------------------------------------------------------------------------------------------------------------------ loading */
 
-__attribute__((visibility("default"))) int
-sqlite3_cloacasqlite_init(sqlite3 *database, char **message, const sqlite3_api_routines *api)
+/* SQLite finds it by the name of the file. */
+__attribute__((visibility("default"))) int sqlite3_cloacasqlite_init(sqlite3 *database, char **message,
+                                                                     const sqlite3_api_routines *api);
+
+int sqlite3_cloacasqlite_init(sqlite3 *database, char **message, const sqlite3_api_routines *api)
 {
     shared *made;
     int code = SQLITE_OK;
@@ -294,8 +289,7 @@ sqlite3_cloacasqlite_init(sqlite3 *database, char **message, const sqlite3_api_r
 }
 
 /* SQLite calls `unregister` for what it was given, when it drops it and also when it refuses it. */
-static int
-register_function(sqlite3 *database, shared *shared, const clo_function *function)
+static int register_function(sqlite3 *database, shared *owned, const clo_function *function)
 {
     registered *owners[2];
     char name[80];
@@ -309,9 +303,9 @@ register_function(sqlite3 *database, shared *shared, const clo_function *functio
             }
             return SQLITE_NOMEM;
         }
-        owners[i]->shared = shared;
+        owners[i]->shared = owned;
         owners[i]->function = function;
-        shared->references++;
+        owned->references++;
     }
     snprintf(name, sizeof(name), "cloaca_%s", function->name);
     code = sqlite3_create_module_v2(database, name, &table_module, owners[0], unregister);
@@ -323,8 +317,7 @@ register_function(sqlite3 *database, shared *shared, const clo_function *functio
                                       unregister);
 }
 
-static void
-unregister(void *context)
+static void unregister(void *context)
 {
     registered *owner = context;
 
@@ -332,20 +325,19 @@ unregister(void *context)
     sqlite3_free(owner);
 }
 
-static void
-release(shared *shared)
+static void release(shared *owned)
 {
-    if (--shared->references == 0) {
-        cloaca_close(shared->connection);
-        sqlite3_free(shared);
+    if (--owned->references == 0) {
+        cloaca_close(owned->connection);
+        sqlite3_free(owned);
     }
 }
 
 /* ------------------------------------------------------------------------------------------------------------------ calling */
 
 /* `given` has a bit for each argument that is among the values. */
-static cloaca_status
-run(const registered *owner, sqlite3_value **values, int count, unsigned given, cloaca_result **result, cloaca_error *error)
+static cloaca_status run(const registered *owner, sqlite3_value **values, int count, unsigned given, cloaca_result **result,
+                         cloaca_error *error)
 {
     const clo_function *function = owner->function;
     clo_value arguments[CLO_PARAMETER_LIMIT] = {0};
@@ -376,8 +368,8 @@ run(const registered *owner, sqlite3_value **values, int count, unsigned given, 
     return status;
 }
 
-static cloaca_status
-read_value(const clo_parameter *parameter, sqlite3_value *value, clo_arena *arena, clo_value *read, cloaca_error *error)
+static cloaca_status read_value(const clo_parameter *parameter, sqlite3_value *value, clo_arena *arena, clo_value *read,
+                                cloaca_error *error)
 {
     const bool number = parameter->type == CLOACA_TYPE_BOOLEAN || parameter->type == CLOACA_TYPE_SMALLINT ||
                         parameter->type == CLOACA_TYPE_INTEGER || parameter->type == CLOACA_TYPE_BIGINT;
@@ -398,36 +390,33 @@ read_value(const clo_parameter *parameter, sqlite3_value *value, clo_arena *aren
 }
 
 /* condition: message: detail */
-static char *
-message_of(const cloaca_error *error)
+static char *message_of(const cloaca_error *error)
 {
     return error->detail[0] != '\0'
                ? sqlite3_mprintf("%s: %s: %s", cloaca_status_name(error->status), error->message, error->detail)
                : sqlite3_mprintf("%s: %s", cloaca_status_name(error->status), error->message);
 }
 
-static int
-code_of(cloaca_status status)
+static int code_of(cloaca_status status)
 {
     switch (status) {
-        case CLOACA_OK:
-            return SQLITE_OK;
-        case CLOACA_BUSY:
-            return SQLITE_BUSY;
-        case CLOACA_OUT_OF_MEMORY:
-            return SQLITE_NOMEM;
-        case CLOACA_STORAGE_FULL:
-            return SQLITE_FULL;
-        case CLOACA_READ_ONLY:
-            return SQLITE_READONLY;
-        default:
-            return SQLITE_ERROR;
+    case CLOACA_OK:
+        return SQLITE_OK;
+    case CLOACA_BUSY:
+        return SQLITE_BUSY;
+    case CLOACA_OUT_OF_MEMORY:
+        return SQLITE_NOMEM;
+    case CLOACA_STORAGE_FULL:
+        return SQLITE_FULL;
+    case CLOACA_READ_ONLY:
+        return SQLITE_READONLY;
+    default:
+        return SQLITE_ERROR;
     }
 }
 
 /* The columns of the result, then the arguments, hidden. A column that has an argument's name keeps it. */
-static char *
-declaration(const clo_function *function)
+static char *declaration(const clo_function *function)
 {
     sqlite3_str *sql = sqlite3_str_new(NULL);
 
