@@ -1,0 +1,1 @@
+select task, created from cloaca.enqueue_many('bench', array_fill(jsonb '{"n": 1}', array[:batch::integer]), queue => 'bench');

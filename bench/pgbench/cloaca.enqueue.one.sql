@@ -1,0 +1,1 @@
+select task, created from cloaca.enqueue('bench', '{"n": 1}', queue => 'bench');
