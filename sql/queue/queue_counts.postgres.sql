@@ -55,7 +55,7 @@ begin
                     where d.queue = $1 and d.status = 'failed' limit 10001) failed) as dead
         )
         select ready, scheduled, running, dead,
-            greatest($2 - oldest.run_at, interval '0'),
+            $2 - oldest.run_at,
             greatest(ready + running, scheduled, dead) <= 10000
         from counted cross join oldest
         $query$, tenant) into counts using queue_counts.queue, queue_counts.at;
