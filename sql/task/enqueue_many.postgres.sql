@@ -39,44 +39,52 @@ begin
     perform cloaca.check_attempts(enqueue_many.max_attempts);
     perform cloaca.check_retry(enqueue_many.retry);
 
+    if keys is null then
+        return query execute format($query$
+            with added as (
+                insert into %1$I.cloaca_task (queue, priority, run_at, max_attempts, enqueued_at, name, payload, retry)
+                select $2, $3, $4, coalesce($6, (select q.max_attempts from %1$I.cloaca_queue q where q.queue = $2), 3),
+                    $5, $7, i.payload, $8
+                from unnest($1) with ordinality as i (payload, n) order by i.n
+                returning id
+            )
+            select id, true from added order by id
+            $query$, tenant) using payloads, enqueue_many.queue, enqueue_many.priority, due, at, enqueue_many.max_attempts,
+                enqueue_many.name, enqueue_many.retry;
+        return;
+    end if;
+
     -- Ids are drawn in the order of the array, for that is the order of running; rows go in by key, so that two calls with the
     -- same keys in another order cannot deadlock.
     execute format($query$
-        with item as materialized (
+        with item as (
             select i.n, i.payload, i.key, case when i.key is null then i.n else min(i.n) over (partition by i.key) end as first_n
             from unnest($1, $2) with ordinality as i (payload, key, n)
-        ), taken as (
-            select i.n, coalesce(t.id, f.task) as id
+        ), known as (
+            select i.n, i.first_n, i.payload, i.key, coalesce(t.id, f.task) as taken
             from item i
             left join %1$I.cloaca_task t on t.queue = $3 and t.key = i.key
             left join %1$I.cloaca_finished_key f on f.queue = $3 and f.key = i.key and f.until > $6
-            where i.key is not null and i.n = i.first_n
+            order by i.n
         ), numbered as materialized (
-            select fresh.n, fresh.payload, fresh.key, nextval(pg_get_serial_sequence(%2$L, 'id')) as id
-            from (select i.n, i.payload, i.key from item i left join taken k on k.n = i.n
-                  where i.n = i.first_n and k.id is null order by i.n) fresh
+            select k.*, case when k.n = k.first_n and k.taken is null
+                then nextval(pg_get_serial_sequence(%2$L, 'id')) end as fresh
+            from known k
         ), added as (
             insert into %1$I.cloaca_task (id, queue, priority, run_at, max_attempts, enqueued_at, name, key, payload, retry)
-            select s.id, $3, $4, $5, coalesce($7, (select q.max_attempts from %1$I.cloaca_queue q where q.queue = $3), 3),
-                $6, $8, s.key, s.payload, $9
-            from numbered s order by s.key nulls first, s.id
+            select m.fresh, $3, $4, $5, coalesce($7, (select q.max_attempts from %1$I.cloaca_queue q where q.queue = $3), 3),
+                $6, $8, m.key, m.payload, $9
+            from numbered m where m.fresh is not null order by m.key nulls first, m.fresh
             on conflict (queue, key) where key is not null do nothing
             returning id
         )
-        select array_agg(coalesce(a.id, k.id) order by i.n), array_agg(a.id is not null and i.n = i.first_n order by i.n)
-        from item i
-        left join taken k on k.n = i.first_n
-        left join numbered s on s.n = i.first_n
-        left join added a on a.id = s.id
+        select array_agg(coalesce(a.id, m.taken) order by m.n), array_agg(a.id is not null and m.n = m.first_n order by m.n)
+        from (select m.n, m.first_n, m.taken, max(m.fresh) over (partition by m.first_n) as id from numbered m) m
+        left join added a on a.id = m.id
         $query$, tenant, format('%I.cloaca_task', tenant)) into tasks, are_new
         using payloads, keys, enqueue_many.queue, enqueue_many.priority, due, at, enqueue_many.max_attempts, enqueue_many.name,
             enqueue_many.retry;
-
-    if keys is not null then
-        return query select * from cloaca.settle_keys(tenant, tasks, are_new, enqueue_many.name, payloads, enqueue_many.queue,
-            enqueue_many.priority, due, keys, enqueue_many.max_attempts, enqueue_many.retry, at);
-    else
-        return query select * from unnest(tasks, are_new);
-    end if;
+    return query select * from cloaca.settle_keys(tenant, tasks, are_new, enqueue_many.name, payloads, enqueue_many.queue,
+        enqueue_many.priority, due, keys, enqueue_many.max_attempts, enqueue_many.retry, at);
 end
 $$;
