@@ -191,7 +191,7 @@ static const char work_notes[] =
     "released.\n"
     "A second signal ends the grace.\n";
 
-static const char all_task_columns[] = " task queue name state priority attempt max_attempts run_at worker payload error ";
+static const char all_task_columns[] = " task queue name state attempt run_at worker payload error ";
 static const char dead_letter_columns[] = " dead_letter task queue name attempt failed_at status error payload ";
 
 /* name, summary, function, shape, operands, options, fixed, columns, rest, notes, run */
