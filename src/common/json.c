@@ -19,7 +19,6 @@ typedef struct member {
     size_t key; /* where its key starts in the output, the quote included */
     size_t key_length;
     size_t end; /* where its value ends */
-    size_t order;
 } member;
 
 typedef struct parser {
@@ -325,12 +324,12 @@ static bool add_member(parser *in, size_t key, size_t key_length)
         in->members = members;
         in->member_capacity = capacity;
     }
-    in->members[in->member_count] = (member){key, key_length, 0, in->member_count};
+    in->members[in->member_count] = (member){key, key_length, 0};
     in->member_count++;
     return true;
 }
 
-/* A merge sort, since qsort cannot be told where the keys are without a global. */
+/* A merge sort: it leaves equal keys in their order, and needs no global to know where the keys are, as qsort would. */
 static void merge_sort(const char *data, member *members, member *spare, size_t count)
 {
     const size_t half = count / 2;
@@ -397,7 +396,7 @@ static bool sort_members(parser *in, size_t first, size_t start)
     return true;
 }
 
-/* By the length of what they stand for, then by its bytes, then by where they stand. */
+/* By the length of what they stand for, then by its bytes. */
 static int compare_keys(const char *data, const member *left, const member *right)
 {
     const char *a = data + left->key;
@@ -417,9 +416,6 @@ static int compare_keys(const char *data, const member *left, const member *righ
         free(text);
     } else {
         order = a_length != b_length ? (a_length < b_length ? -1 : 1) : memcmp(a + 1, b + 1, a_length);
-    }
-    if (order == 0) {
-        order = left->order < right->order ? -1 : (left->order > right->order ? 1 : 0);
     }
     return order;
 }

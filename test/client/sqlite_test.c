@@ -1,0 +1,556 @@
+/*
+ * sqlite_test.c - the library on SQLite files: the life of a task, transactions, borrowed connections, and files that cannot be
+ * used
+ */
+#define _GNU_SOURCE /* mkdtemp, asprintf */
+#include "test.h"
+
+#include <sqlite3.h>
+#include <unistd.h>
+
+static char folder[64];
+
+/* The URL of a file in the test's folder; a static buffer. */
+static const char *url_of(const char *name, const char *options)
+{
+    static char url[256];
+
+    snprintf(url, sizeof(url), "sqlite:///%s/%s%s", folder, name, options);
+    return url;
+}
+
+static const char *path_of(const char *name)
+{
+    static char path[256];
+
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    return path;
+}
+
+static cloaca *open_file(const char *name, const char *options)
+{
+    cloaca *connection;
+    cloaca_error error;
+
+    assert_ok(cloaca_open(url_of(name, options), &connection, &error));
+    return connection;
+}
+
+static sqlite3 *open_raw(const char *name)
+{
+    sqlite3 *database;
+
+    assert_int_equal(sqlite3_open(path_of(name), &database), SQLITE_OK);
+    return database;
+}
+
+static void run_raw(sqlite3 *database, const char *sql)
+{
+    if (sqlite3_exec(database, sql, NULL, NULL, NULL) != SQLITE_OK) {
+        fail_msg("%s: %s", sql, sqlite3_errmsg(database));
+    }
+}
+
+static int64_t number_raw(sqlite3 *database, const char *sql)
+{
+    sqlite3_stmt *statement;
+    int64_t number;
+
+    assert_int_equal(sqlite3_prepare_v2(database, sql, -1, &statement, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    number = sqlite3_column_int64(statement, 0);
+    sqlite3_finalize(statement);
+    return number;
+}
+
+static int64_t enqueue(cloaca *connection, const char *name)
+{
+    cloaca_enqueue_options options = CLOACA_ENQUEUE_INIT;
+    cloaca_error error;
+    int64_t task;
+
+    options.name = name;
+    assert_ok(cloaca_enqueue(connection, &options, &task, NULL, &error));
+    return task;
+}
+
+static cloaca_tasks *claim(cloaca *connection, int max)
+{
+    cloaca_tasks *tasks;
+    cloaca_error error;
+
+    assert_ok(cloaca_claim(connection, NULL, "w", max, CLOACA_NO_INTERVAL, &tasks, &error));
+    return tasks;
+}
+
+static void assert_same(char *left, char *right)
+{
+    assert_string_equal(left, right);
+    cloaca_free(left);
+    cloaca_free(right);
+}
+
+static void a_task_lives(void **state)
+{
+    cloaca *connection = open_file("life.db", "");
+    cloaca_enqueue_options options = CLOACA_ENQUEUE_INIT;
+    cloaca_error error;
+    cloaca_tasks *tasks;
+    int64_t task, again, until;
+    bool created, dead;
+
+    (void) state;
+    assert_int_equal(cloaca_backend_of(connection), CLOACA_SQLITE);
+    assert_ok(cloaca_set_clock(connection, 0, &error));
+    assert_ok(cloaca_set_random(connection, 0.5, &error));
+    options.name = "mail";
+    options.payload = "{\"to\":\"a\",\"n\":1.10}";
+    options.key = "k";
+    options.priority = -5;
+    assert_ok(cloaca_enqueue(connection, &options, &task, &created, &error));
+    assert_true(created);
+    assert_ok(cloaca_enqueue(connection, &options, &again, &created, &error));
+    assert_false(created);
+    assert_true(again == task);
+
+    tasks = claim(connection, 10);
+    assert_int_equal(tasks->count, 1);
+    assert_true(tasks->tasks[0].task == task);
+    assert_int_equal(tasks->tasks[0].attempt, 1);
+    assert_int_equal(tasks->tasks[0].max_attempts, 3);
+    assert_int_equal(tasks->tasks[0].priority, -5);
+    assert_string_equal(tasks->tasks[0].name, "mail");
+    assert_string_equal(tasks->tasks[0].payload, "{\"n\": 1.10, \"to\": \"a\"}");
+    assert_true(tasks->tasks[0].run_at == 0);
+    assert_true(tasks->tasks[0].lease_until == 30000000);
+    assert_true(tasks->tasks[0].execution == 0);
+
+    assert_ok(cloaca_extend(connection, task, tasks->tasks[0].lease_id, 60000000, &until, &error));
+    assert_true(until == 60000000);
+    assert_condition(cloaca_complete(connection, task, tasks->tasks[0].lease_id + 1, NULL, &error), CLOACA_LEASE_LOST);
+    assert_ok(cloaca_release(connection, task, tasks->tasks[0].lease_id, &error));
+    assert_condition(cloaca_release(connection, task, tasks->tasks[0].lease_id, &error), CLOACA_LEASE_LOST);
+    cloaca_tasks_free(tasks);
+
+    tasks = claim(connection, 1);
+    assert_int_equal(tasks->tasks[0].attempt, 1);
+    assert_ok(cloaca_defer_until(connection, task, tasks->tasks[0].lease_id, 5000000, &error));
+    cloaca_tasks_free(tasks);
+    tasks = claim(connection, 1);
+    assert_int_equal(tasks->count, 0);
+    cloaca_tasks_free(tasks);
+
+    assert_ok(cloaca_set_clock(connection, 5000000, &error));
+    tasks = claim(connection, 1);
+    assert_ok(cloaca_fail(connection, task, tasks->tasks[0].lease_id, "no", false, 0, &dead, &error));
+    assert_false(dead);
+    cloaca_tasks_free(tasks);
+    tasks = claim(connection, 1);
+    assert_ok(cloaca_fail(connection, task, tasks->tasks[0].lease_id, "never", true, CLOACA_NO_INTERVAL, &dead, &error));
+    assert_true(dead);
+    cloaca_tasks_free(tasks);
+    assert_call(connection, "retry_task", "{\"queue\": \"default\"}", "[{\"retried\":1}]");
+    tasks = claim(connection, 1);
+    assert_ok(cloaca_complete(connection, task, tasks->tasks[0].lease_id, "{\"ok\": true}", &error));
+    cloaca_tasks_free(tasks);
+    assert_call(connection, "list_tasks", NULL, "[]");
+    cloaca_close(connection);
+}
+
+static void many_tasks_live(void **state)
+{
+    cloaca *connection = open_file("many.db", "");
+    cloaca_enqueue_options options = CLOACA_ENQUEUE_INIT;
+    const char *const payloads[] = {"1", "{\"a\": [\"\\\"\"]}", "\"three\"", "4"};
+    const char *const keys[] = {"a", NULL, "a", "d \"quoted\" \\"};
+    const char *const results[] = {"1", NULL, "3"};
+    int64_t ids[4], done[3], leases[3];
+    bool created[4];
+    cloaca_status outcomes[3];
+    cloaca_tasks *tasks;
+    cloaca_error error;
+
+    (void) state;
+    options.name = "x";
+    assert_ok(cloaca_enqueue_many(connection, &options, 4, payloads, keys, ids, created, &error));
+    assert_true(created[0] && created[1] && !created[2] && created[3]);
+    assert_true(ids[0] == ids[2] && ids[0] < ids[1] && ids[1] < ids[3]);
+    tasks = claim(connection, 100);
+    assert_int_equal(tasks->count, 3);
+    assert_string_equal(tasks->tasks[1].payload, "{\"a\": [\"\\\"\"]}");
+    for (int i = 0; i < 3; i++) {
+        done[i] = tasks->tasks[i].task;
+        leases[i] = tasks->tasks[i].lease_id;
+    }
+    leases[1]++;
+    assert_ok(cloaca_complete_many(connection, 3, done, leases, results, outcomes, &error));
+    assert_int_equal(outcomes[0], CLOACA_OK);
+    assert_int_equal(outcomes[1], CLOACA_LEASE_LOST);
+    assert_int_equal(outcomes[2], CLOACA_OK);
+    cloaca_tasks_free(tasks);
+    assert_condition(cloaca_complete_many(connection, 3, done, leases, NULL, NULL, &error) == CLOACA_OK
+                         ? cloaca_call(connection, "complete_many", "{\"tasks\": [1], \"lease_ids\": []}", NULL, &error)
+                         : CLOACA_OK,
+                     CLOACA_INVALID_ARGUMENT);
+    cloaca_close(connection);
+}
+
+static void transactions_are_whole(void **state)
+{
+    cloaca *connection = open_file("transaction.db", "");
+    cloaca *other = open_file("transaction.db", "");
+    cloaca_error error;
+
+    (void) state;
+    assert_ok(cloaca_execute(connection, "create table mine (x); insert into mine values (1)", &error));
+    assert_ok(cloaca_begin(connection, &error));
+    assert_condition(cloaca_begin(connection, &error), CLOACA_IN_TRANSACTION);
+    enqueue(connection, "rolled back");
+    assert_ok(cloaca_execute(connection, "insert into mine values (2)", &error));
+    assert_call(other, "list_tasks", NULL, "[]");
+    assert_ok(cloaca_rollback(connection, &error));
+    assert_condition(cloaca_rollback(connection, &error), CLOACA_INVALID_ARGUMENT);
+    assert_condition(cloaca_commit(connection, &error), CLOACA_INVALID_ARGUMENT);
+    assert_call(connection, "list_tasks", NULL, "[]");
+
+    /* A call that fails undoes itself alone. */
+    assert_ok(cloaca_begin(connection, &error));
+    enqueue(connection, "stays");
+    assert_condition(cloaca_call(connection, "enqueue_many", "{\"name\": \"x\", \"payloads\": [1, 2], \"keys\": [\"\", null]}",
+                                 NULL, &error),
+                     CLOACA_INVALID_NAME);
+    assert_false(error.transaction_aborted);
+    assert_ok(cloaca_commit(connection, &error));
+    assert_same(call_json(other, "list_tasks", NULL), call_json(connection, "list_tasks", NULL));
+
+    /* Several statements are all or nothing; a wrong one says why. */
+    assert_condition(cloaca_execute(connection, "insert into mine values (3); insert into yours values (1)", &error),
+                     CLOACA_DATABASE_ERROR);
+    assert_string_equal(error.detail, "No such table: yours.");
+    assert_condition(cloaca_execute(connection, "select raise_it()", &error), CLOACA_DATABASE_ERROR);
+    assert_ok(cloaca_execute(connection, "create table empty as select * from mine where x = 3; select 1", &error));
+    cloaca_close(connection);
+    cloaca_close(other);
+    {
+        sqlite3 *raw = open_raw("transaction.db");
+
+        assert_int_equal(number_raw(raw, "select count(*) from mine"), 1);
+        assert_int_equal(number_raw(raw, "select count(*) from cloaca_task"), 1);
+        sqlite3_close(raw);
+    }
+}
+
+static void closing_rolls_back(void **state)
+{
+    cloaca *connection = open_file("closing.db", "");
+    cloaca_error error;
+
+    (void) state;
+    assert_ok(cloaca_begin(connection, &error));
+    enqueue(connection, "gone");
+    cloaca_close(connection);
+    connection = open_file("closing.db", "");
+    assert_call(connection, "list_tasks", NULL, "[]");
+    cloaca_close(connection);
+}
+
+static void borrowed_connections_stay_as_they_are(void **state)
+{
+    sqlite3 *database = open_raw("borrowed.db");
+    cloaca *connection;
+    cloaca_error error;
+
+    (void) state;
+    assert_ok(cloaca_attach(CLOACA_SQLITE, database, &connection, &error));
+    run_raw(database, "begin; create table mine (x); insert into mine values (1)");
+    enqueue(connection, "first");
+    assert_condition(cloaca_begin(connection, &error), CLOACA_IN_TRANSACTION);
+    assert_condition(cloaca_call(connection, "get_task", "{\"task\": 99}", NULL, &error), CLOACA_UNKNOWN_TASK);
+    assert_false(sqlite3_get_autocommit(database));
+    run_raw(database, "rollback");
+    assert_int_equal(number_raw(database, "select count(*) from sqlite_master"), 0);
+
+    /* The tables were rolled back with the transaction that made them. */
+    enqueue(connection, "second");
+    assert_true(sqlite3_get_autocommit(database));
+    run_raw(database, "begin");
+    enqueue(connection, "third");
+    run_raw(database, "commit");
+    assert_int_equal(number_raw(database, "select count(*) from cloaca_task"), 2);
+    assert_ok(cloaca_begin(connection, &error));
+    enqueue(connection, "fourth");
+    cloaca_close(connection);
+    assert_true(sqlite3_get_autocommit(database));
+    assert_int_equal(number_raw(database, "select count(*) from cloaca_task"), 2);
+    assert_int_equal(number_raw(database, "pragma foreign_keys"), 0);
+    assert_int_equal(number_raw(database, "pragma busy_timeout"), 0);
+    assert_int_equal(number_raw(database, "pragma synchronous"), 2);
+    assert_int_equal(sqlite3_close(database), SQLITE_OK);
+    assert_condition(cloaca_attach(CLOACA_SQLITE, NULL, &connection, &error), CLOACA_INVALID_ARGUMENT);
+    assert_condition(cloaca_attach((cloaca_backend) 7, database, &connection, &error), CLOACA_INVALID_ARGUMENT);
+}
+
+static void locked_files_are_busy(void **state)
+{
+    cloaca *connection = open_file("locked.db", "?_busy_timeout=0");
+    sqlite3 *other = open_raw("locked.db");
+    cloaca_error error;
+
+    (void) state;
+    enqueue(connection, "first");
+    run_raw(other, "begin immediate");
+    assert_condition(cloaca_call(connection, "enqueue", "{\"name\": \"x\"}", NULL, &error), CLOACA_BUSY);
+    assert_true(error.retryable);
+    assert_string_equal(error.sqlstate, "55P03");
+    assert_condition(cloaca_begin(connection, &error), CLOACA_BUSY);
+    /* Readers go on. */
+    cloaca_free(call_json(connection, "list_tasks", NULL));
+    run_raw(other, "rollback");
+    enqueue(connection, "second");
+    sqlite3_close(other);
+    cloaca_close(connection);
+}
+
+static void old_snapshots_are_busy(void **state)
+{
+    cloaca *writer = open_file("snapshot.db", "");
+    sqlite3 *database = open_raw("snapshot.db");
+    cloaca *connection;
+    cloaca_error error;
+
+    (void) state;
+    enqueue(writer, "first");
+    assert_ok(cloaca_attach(CLOACA_SQLITE, database, &connection, &error));
+    run_raw(database, "begin; select * from cloaca_task");
+    enqueue(writer, "second");
+    assert_condition(cloaca_call(connection, "enqueue", "{\"name\": \"x\"}", NULL, &error), CLOACA_BUSY);
+    assert_true(error.retryable);
+    assert_string_equal(error.hint, "Another connection wrote since the transaction began to read: roll back and begin again.");
+    run_raw(database, "rollback");
+    enqueue(connection, "third");
+    cloaca_close(connection);
+    sqlite3_close(database);
+    cloaca_close(writer);
+}
+
+static void full_files_change_nothing(void **state)
+{
+    cloaca *connection = open_file("full.db", "");
+    char *payload = malloc(100003);
+    cloaca_enqueue_options options = CLOACA_ENQUEUE_INIT;
+    cloaca_error error;
+    cloaca_status status;
+    int stored = 0;
+    sqlite3 *raw;
+
+    (void) state;
+    memset(payload, 'x', 100002);
+    payload[0] = payload[100001] = '"';
+    payload[100002] = '\0';
+    options.name = "x";
+    options.payload = payload;
+    enqueue(connection, "first");
+    assert_ok(cloaca_execute(connection, "pragma max_page_count = 200", &error));
+    while ((status = cloaca_enqueue(connection, &options, NULL, NULL, &error)) == CLOACA_OK && stored < 100) {
+        stored++;
+    }
+    assert_int_equal(status, CLOACA_STORAGE_FULL);
+    assert_string_equal(error.sqlstate, "53100");
+    assert_true(stored > 2);
+    assert_condition(cloaca_enqueue(connection, &options, NULL, NULL, &error), CLOACA_STORAGE_FULL);
+
+    /* Inside a transaction the database gives all of it up; nothing goes on as if it were still there. */
+    assert_ok(cloaca_begin(connection, &error));
+    enqueue(connection, "with it");
+    status = cloaca_enqueue(connection, &options, NULL, NULL, &error);
+    assert_int_equal(status, CLOACA_STORAGE_FULL);
+    if (error.transaction_aborted) {
+        assert_condition(cloaca_call(connection, "enqueue", "{\"name\": \"x\"}", NULL, &error), CLOACA_DATABASE_ERROR);
+        assert_true(error.transaction_aborted);
+        assert_string_equal(error.sqlstate, "25P02");
+        assert_condition(cloaca_commit(connection, &error), CLOACA_DATABASE_ERROR);
+    } else {
+        assert_ok(cloaca_rollback(connection, &error));
+    }
+    assert_ok(cloaca_execute(connection, "pragma max_page_count = 100000", &error));
+    assert_ok(cloaca_enqueue(connection, &options, NULL, NULL, &error));
+    cloaca_close(connection);
+    raw = open_raw("full.db");
+    assert_int_equal(number_raw(raw, "select count(*) from cloaca_task"), stored + 2);
+    sqlite3_close(raw);
+    free(payload);
+}
+
+static void read_only_files_are_read(void **state)
+{
+    cloaca *connection = open_file("readonly.db", "");
+    cloaca_error error;
+
+    (void) state;
+    enqueue(connection, "x");
+    cloaca_close(connection);
+    connection = open_file("readonly.db", "?mode=ro");
+    assert_same(call_json(connection, "get_task", "{\"task\": 1}"), call_json(connection, "list_tasks", NULL));
+    assert_condition(cloaca_call(connection, "enqueue", "{\"name\": \"x\"}", NULL, &error), CLOACA_READ_ONLY);
+    assert_false(error.retryable);
+    assert_ok(cloaca_begin(connection, &error));
+    assert_condition(cloaca_call(connection, "enqueue", "{\"name\": \"x\"}", NULL, &error), CLOACA_READ_ONLY);
+    assert_ok(cloaca_rollback(connection, &error));
+    cloaca_close(connection);
+    assert_condition(cloaca_open(url_of("missing.db", "?mode=ro"), &connection, &error), CLOACA_UNKNOWN_DATABASE);
+    assert_condition(cloaca_open(url_of("missing.db", "?mode=rw"), &connection, &error), CLOACA_UNKNOWN_DATABASE);
+    assert_condition(cloaca_open(url_of("no/such/folder.db", ""), &connection, &error), CLOACA_UNKNOWN_DATABASE);
+    assert_condition(cloaca_open(url_of("", ""), &connection, &error), CLOACA_UNKNOWN_DATABASE);
+}
+
+static void other_files_are_refused(void **state)
+{
+    FILE *file = fopen(path_of("text.db"), "w");
+    sqlite3 *raw = open_raw("empty.db");
+    cloaca *connection;
+    cloaca_error error;
+
+    (void) state;
+    for (int i = 0; i < 1000; i++) {
+        fputs("This is no database. ", file);
+    }
+    fclose(file);
+    assert_condition(cloaca_open(url_of("text.db", ""), &connection, &error), CLOACA_NOT_A_DATABASE);
+    assert_null(connection);
+    assert_condition(cloaca_open(url_of("text.db", "?mode=ro"), &connection, &error), CLOACA_NOT_A_DATABASE);
+    run_raw(raw, "create table mine (x)");
+    connection = open_file("empty.db", "?mode=ro");
+    assert_condition(cloaca_call(connection, "list_tasks", NULL, NULL, &error), CLOACA_NOT_A_DATABASE);
+    assert_condition(cloaca_init(connection, &error), CLOACA_NOT_A_DATABASE);
+    cloaca_close(connection);
+    sqlite3_close(raw);
+}
+
+static void newer_tables_are_refused(void **state)
+{
+    cloaca *connection = open_file("newer.db", "");
+    cloaca_error error;
+
+    (void) state;
+    assert_ok(cloaca_init(connection, &error));
+    assert_ok(cloaca_init(connection, &error));
+    assert_ok(cloaca_execute(connection, "update cloaca_meta set table_version = 1000", &error));
+    cloaca_close(connection);
+    connection = open_file("newer.db", "");
+    assert_condition(cloaca_call(connection, "enqueue", "{\"name\": \"x\"}", NULL, &error), CLOACA_NOT_SUPPORTED);
+    assert_string_equal(error.detail, "The file has tables of version 1000, and this library knows version 1.");
+    assert_condition(cloaca_begin(connection, &error), CLOACA_NOT_SUPPORTED);
+    cloaca_close(connection);
+}
+
+static void files_are_in_wal_mode(void **state)
+{
+    cloaca *connection = open_file("wal.db", "");
+    sqlite3 *raw = open_raw("wal.db");
+    cloaca_error error;
+
+    (void) state;
+    assert_int_equal(number_raw(raw, "select journal_mode = 'wal' from pragma_journal_mode"), 1);
+    cloaca_close(connection);
+    connection = open_file("delete.db", "?_journal_mode=DELETE&_synchronous=FULL&_busy_timeout=1");
+    enqueue(connection, "x");
+    cloaca_close(connection);
+    sqlite3_close(raw);
+    raw = open_raw("delete.db");
+    assert_int_equal(number_raw(raw, "select journal_mode = 'delete' from pragma_journal_mode"), 1);
+    /* Another mode than the file's needs it alone. */
+    run_raw(raw, "begin; select * from cloaca_task");
+    assert_condition(cloaca_open(url_of("delete.db", "?_busy_timeout=0"), &connection, &error), CLOACA_BUSY);
+    sqlite3_close(raw);
+}
+
+/* Two connections share the tasks of a file, and no task goes to both. */
+static void claims_are_exclusive(void **state)
+{
+    cloaca *connections[] = {open_file("claims.db", ""), open_file("claims.db", "")};
+    bool seen[101] = {false};
+    cloaca_error error;
+
+    (void) state;
+    for (int i = 0; i < 100; i++) {
+        enqueue(connections[i % 2], "x");
+    }
+    for (int i = 0, left = 100; left > 0; i++) {
+        cloaca_tasks *tasks = claim(connections[i % 2], 7);
+
+        for (size_t j = 0; j < tasks->count; j++, left--) {
+            const int64_t task = tasks->tasks[j].task;
+
+            assert_true(task >= 1 && task <= 100 && !seen[task]);
+            seen[task] = true;
+            assert_ok(cloaca_complete(connections[1 - i % 2], task, tasks->tasks[j].lease_id, NULL, &error));
+        }
+        cloaca_tasks_free(tasks);
+    }
+    cloaca_close(connections[0]);
+    cloaca_close(connections[1]);
+}
+
+static void broken_documents_are_noticed(void **state)
+{
+    cloaca *connection = open_file("broken.db", "");
+    cloaca_error error;
+    cloaca_tasks *tasks;
+
+    (void) state;
+    enqueue(connection, "x");
+    assert_ok(cloaca_execute(connection, "update cloaca_task set payload = '{broken'", &error));
+    assert_condition(cloaca_call(connection, "get_task", "{\"task\": 1}", NULL, &error), CLOACA_DATABASE_ERROR);
+    assert_string_equal(error.detail, "The file has a document that is not valid JSON.");
+    assert_condition(cloaca_claim(connection, NULL, NULL, 1, CLOACA_NO_INTERVAL, &tasks, &error), CLOACA_DATABASE_ERROR);
+    assert_null(tasks);
+    /* The claim was undone. */
+    assert_ok(cloaca_execute(connection, "update cloaca_task set payload = '[1,2]'", &error));
+    tasks = claim(connection, 1);
+    assert_int_equal(tasks->tasks[0].attempt, 1);
+    assert_string_equal(tasks->tasks[0].payload, "[1, 2]");
+    cloaca_tasks_free(tasks);
+    cloaca_close(connection);
+}
+
+static int make_folder(void **state)
+{
+    (void) state;
+    snprintf(folder, sizeof(folder), "/tmp/cloaca-sqlite-XXXXXX");
+    return mkdtemp(folder) == NULL;
+}
+
+static int drop_folder(void **state)
+{
+    char *command;
+    int status = asprintf(&command, "rm -rf %s", folder);
+
+    (void) state;
+    if (status > 0) {
+        status = system(command); // NOLINT(bugprone-command-processor,cert-env33-c): the name is ours
+        free(command);
+    }
+    return status;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_task_lives),
+        cmocka_unit_test(many_tasks_live),
+        cmocka_unit_test(transactions_are_whole),
+        cmocka_unit_test(closing_rolls_back),
+        cmocka_unit_test(borrowed_connections_stay_as_they_are),
+        cmocka_unit_test(locked_files_are_busy),
+        cmocka_unit_test(old_snapshots_are_busy),
+        cmocka_unit_test(full_files_change_nothing),
+        cmocka_unit_test(read_only_files_are_read),
+        cmocka_unit_test(other_files_are_refused),
+        cmocka_unit_test(newer_tables_are_refused),
+        cmocka_unit_test(files_are_in_wal_mode),
+        cmocka_unit_test(claims_are_exclusive),
+        cmocka_unit_test(broken_documents_are_noticed),
+    };
+
+    return cmocka_run_group_tests(tests, make_folder, drop_folder);
+}
