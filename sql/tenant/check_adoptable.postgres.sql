@@ -35,11 +35,14 @@ begin
         if not exists (select from aclexplode(namespace.nspacl) a join pg_roles r on r.oid = a.grantee
                 where r.rolname = check_adoptable.username and a.privilege_type = 'CREATE') then
             perform cloaca.raise_condition('name_taken',
-                format('Role "%s" exists, and is not the one of schema "%s".', check_adoptable.username, check_adoptable.schema_name));
+                format('Role "%s" exists, and is not the one of schema "%s".', check_adoptable.username,
+                    check_adoptable.schema_name));
         end if;
     end if;
 
-    for relation in select c.relname from pg_class c where c.relnamespace = namespace.oid and c.relkind = 'r' and c.relname ~ '^cloaca_'
+    for relation in
+        select c.relname from pg_class c
+        where c.relnamespace = namespace.oid and c.relkind = 'r' and c.relname ~ '^cloaca_'
     loop
         execute format('lock table only %I.%I in access exclusive mode', check_adoptable.schema_name, relation.relname);
     end loop;

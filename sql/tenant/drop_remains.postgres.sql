@@ -21,6 +21,7 @@ begin
 exception
     when dependent_objects_still_exist then
         get stacked diagnostics reason = pg_exception_detail;
-        perform cloaca.raise_condition('tenant_in_use', format('Role "%s" is still needed: %s.', role, replace(reason, E'\n', ', ')));
+        perform cloaca.raise_condition('tenant_in_use',
+            format('Role "%s" is still needed: %s.', role, replace(reason, E'\n', ', ')));
 end
 $$;

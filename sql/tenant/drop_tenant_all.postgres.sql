@@ -10,8 +10,8 @@
 create procedure cloaca.drop_tenant_all(schema_name text, max integer default 500)
 language plpgsql
 as $$
--- A procedure that commits can have neither a SET clause nor its owner's rights: so every name is qualified.
 #variable_conflict use_column
+-- A procedure that commits can have neither a SET clause nor its owner's rights: so every name is qualified.
 declare
     remaining pg_catalog.int8;
 begin

@@ -7,6 +7,7 @@
 -- other_databases: also takes CONNECT and TEMPORARY on every other database of the server, so that tenants of this one connect
 --     to no other
 -- Returns: a row for each privilege: revoked, absent (PUBLIC did not have it), or refused (the extension's owner may not revoke it)
+-- Errors: none
 -- Writes: grants
 create function cloaca.harden(other_databases boolean default false) returns table (object text, privilege text, action text)
 language plpgsql volatile security definer

@@ -4,6 +4,7 @@
 --
 -- Returns: a row for each tenant, ordered by name: its schema, the role it logs in as (null for the default tenant), the role that
 --     owns the schema, active or dropping, the version of its tables, and when it was made
+-- Errors: none
 -- Writes: nothing
 create function cloaca.list_tenants() returns table (schema_name text, username text, owner text, state text,
     table_version integer, created_at timestamptz)

@@ -13,8 +13,8 @@ as $$
         left join pg_am a on a.oid = c.relam
         where c.relkind in ('r', 'p', 'f', 'v', 'm') and (tables is null or c.relname = any (tables))
     ), line (oid, line) as (
-        select oid, concat_ws(' ', 'is', relkind, relpersistence, amname, case when relrowsecurity or relforcerowsecurity then 'with row security' end,
-            case when reloftype <> 0 then 'of a type' end)
+        select oid, concat_ws(' ', 'is', relkind, relpersistence, amname,
+            case when relrowsecurity or relforcerowsecurity then 'with row security' end, case when reloftype <> 0 then 'of a type' end)
         from relation
         union all
         select r.oid, concat_ws(' ', 'has column', quote_ident(a.attname), format_type(a.atttypid, a.atttypmod),
@@ -26,10 +26,11 @@ as $$
         select r.oid, 'has constraint ' || replace(pg_get_constraintdef(k.oid), quote_ident(table_shape.schema_name) || '.', '')
         from relation r join pg_constraint k on k.conrelid = r.oid
         union all
-        select r.oid, concat_ws(' ', 'has index', case when i.indisunique then 'unique' end, case when i.indisprimary then 'primary' end,
-            case when not (i.indisvalid and i.indisready) then 'invalid' end, (select amname from pg_am where oid = c.relam),
+        select r.oid, concat_ws(' ', 'has index', case when i.indisunique then 'unique' end,
+            case when i.indisprimary then 'primary' end, case when not (i.indisvalid and i.indisready) then 'invalid' end, (select amname from pg_am where oid = c.relam),
             array(select pg_get_indexdef(i.indexrelid, p, false) from generate_series(1, i.indnatts::integer) p),
-            i.indclass, i.indcollation, i.indoption, pg_get_expr(i.indexprs, i.indrelid), 'where ' || pg_get_expr(i.indpred, i.indrelid))
+            i.indclass, i.indcollation, i.indoption, pg_get_expr(i.indexprs, i.indrelid),
+            'where ' || pg_get_expr(i.indpred, i.indrelid))
         from relation r join pg_index i on i.indrelid = r.oid join pg_class c on c.oid = i.indexrelid
         union all
         select r.oid, concat_ws(' ', 'has trigger', t.tgfoid::regprocedure::text,

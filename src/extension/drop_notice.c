@@ -24,7 +24,7 @@ Datum cloaca_drop_notice(PG_FUNCTION_ARGS)
 {
     if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
         ereport(ERROR, (errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED), errmsg("drop_notice is an event trigger")));
-    if (drops_cloaca(((EventTriggerData *)fcinfo->context)->parsetree) && may_read_registry())
+    if (drops_cloaca(((EventTriggerData *) fcinfo->context)->parsetree) && may_read_registry())
         name_schemas();
     PG_RETURN_NULL();
 }
@@ -33,9 +33,9 @@ static bool drops_cloaca(Node *statement)
 {
     ListCell *cell;
 
-    if (!IsA(statement, DropStmt) || ((DropStmt *)statement)->removeType != OBJECT_EXTENSION)
+    if (!IsA(statement, DropStmt) || ((DropStmt *) statement)->removeType != OBJECT_EXTENSION)
         return false;
-    foreach (cell, ((DropStmt *)statement)->objects) {
+    foreach (cell, ((DropStmt *) statement)->objects) {
         if (strcmp(strVal(lfirst(cell)), "cloaca") == 0)
             return true;
     }
@@ -56,16 +56,18 @@ static void name_schemas(void)
     char *names;
 
     SPI_connect();
-    if (SPI_execute("select pg_catalog.string_agg(case when n operator(pg_catalog.<=) 20 then pg_catalog.quote_ident(schema_name)"
-                    " when n operator(pg_catalog.=) 21 then '...' end, ', ' order by n)"
-                    " from (select schema_name, pg_catalog.row_number() over (order by schema_name) n from cloaca.tenant) t",
-                    false, 1) != SPI_OK_SELECT ||
+    if (SPI_execute(
+            "select pg_catalog.string_agg(case when n operator(pg_catalog.<=) 20 then pg_catalog.quote_ident(schema_name)"
+            " when n operator(pg_catalog.=) 21 then '...' end, ', ' order by n)"
+            " from (select schema_name, pg_catalog.row_number() over (order by schema_name) n from cloaca.tenant) t",
+            false, 1) != SPI_OK_SELECT ||
         SPI_processed != 1)
         elog(ERROR, "could not read the registry of tenants");
     names = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
     if (names)
-        ereport(NOTICE, (errmsg("the schemas of tenants stay, with all that is in them: %s", names),
-                         errhint("So do their roles. After a new CREATE EXTENSION, cloaca.adopt_tenant makes tenants of them again; "
-                                 "DROP SCHEMA and DROP ROLE remove them.")));
+        ereport(NOTICE,
+                (errmsg("the schemas of tenants stay, with all that is in them: %s", names),
+                 errhint("So do their roles. After a new CREATE EXTENSION, cloaca.adopt_tenant makes tenants of them again; "
+                         "DROP SCHEMA and DROP ROLE remove them.")));
     SPI_finish();
 }

@@ -1,8 +1,8 @@
 /*
  * extension.h - what the parts of the server library share
  *
- * The library is loaded by the first call of one of its functions, or by shared_preload_libraries; both work. Everything runs in
- * the backend of the session that calls it. Functions here hold no lock of their own.
+ * The library is loaded by the first call of one of its functions, or by shared_preload_libraries; both work. Everything runs
+ * in the backend of the session that calls it. Functions here hold no lock of their own.
  */
 #ifndef CLOACA_EXTENSION_H
 #define CLOACA_EXTENSION_H

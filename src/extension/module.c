@@ -24,19 +24,19 @@ static bool check_public_host(char **value, void **extra, GucSource source);
 void _PG_init(void)
 {
     DefineCustomStringVariable("cloaca.tenant", "The schema of the tenant that the session's calls mean.",
-                               "Empty for the tenant of the role. See cloaca.set_tenant.", &tenant, "", PGC_USERSET, 0, NULL, NULL,
-                               NULL);
+                               "Empty for the tenant of the role. See cloaca.set_tenant.", &tenant, "", PGC_USERSET, 0, NULL,
+                               NULL, NULL);
     DefineCustomStringVariable("cloaca.clock", "The time that cloaca works with, for tests.", "Empty for the server's clock.",
                                &clock_setting, "", PGC_USERSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
     DefineCustomStringVariable("cloaca.random", "The random number that cloaca works with, for tests.",
                                "From 0 to less than 1; empty for a new one each time.", &random_setting, "", PGC_USERSET,
                                GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE, check_random, NULL, NULL);
     DefineCustomStringVariable("cloaca.public_host", "The host, or host:port, that tenants connect to.",
-                               "Empty for the server's own. It appears in the connection_string of cloaca.create_tenant.", &public_host,
-                               "", PGC_SUSET, 0, check_public_host, NULL, NULL);
+                               "Empty for the server's own. It appears in the connection_string of cloaca.create_tenant.",
+                               &public_host, "", PGC_SUSET, 0, check_public_host, NULL, NULL);
     DefineCustomBoolVariable("cloaca.allow_plain_password", "Lets the admin functions take a password in plain text.",
-                             "What a statement says may reach the server's log.", &cloaca_allow_plain_password, false, PGC_SUSET, 0,
-                             NULL, NULL, NULL);
+                             "What a statement says may reach the server's log.", &cloaca_allow_plain_password, false,
+                             PGC_SUSET, 0, NULL, NULL, NULL);
     MarkGUCPrefixReserved("cloaca");
 }
 

@@ -1,8 +1,8 @@
 /*
  * password.c - passwords of tenants: generated or given, made into SCRAM verifiers, and handed to the role
  *
- * A password never becomes part of an SQL text: texts reach the server's log, pg_stat_statements and the contexts of errors. The
- * role gets its verifier by a parse node. Runs in the backend of the admin who calls create_tenant, adopt_tenant or
+ * A password never becomes part of an SQL text: texts reach the server's log, pg_stat_statements and the contexts of errors.
+ * The role gets its verifier by a parse node. Runs in the backend of the admin who calls create_tenant, adopt_tenant or
  * rotate_password, with the rights of the extension's owner. AlterRole takes a row lock on the role until the transaction ends.
  */
 #include "extension.h"
@@ -48,8 +48,8 @@ void cloaca_wipe_password(CloacaPassword *password)
         explicit_bzero(password->verifier, strlen(password->verifier));
 }
 
-/* Letters and digits from the server's strong randomness. Bytes of 248 and above are thrown away: 248 is 4 * 62, so that the rest of
- * a division by 62 is equally likely to be any character. */
+/* Letters and digits from the server's strong randomness. Bytes of 248 and above are thrown away: 248 is 4 * 62, so that the
+ * rest of a division by 62 is equally likely to be any character. */
 static char *generate(void)
 {
     static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -79,6 +79,6 @@ static AlterRoleStmt *alter_role_statement(const char *role, const char *verifie
     spec->location = -1;
     statement->role = spec;
     statement->action = +1;
-    statement->options = list_make1(makeDefElem("password", (Node *)makeString(pstrdup(verifier)), -1));
+    statement->options = list_make1(makeDefElem("password", (Node *) makeString(pstrdup(verifier)), -1));
     return statement;
 }

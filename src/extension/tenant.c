@@ -2,9 +2,9 @@
  * tenant.c - create_tenant, adopt_tenant and rotate_password: the parts that handle a password
  *
  * All three do the same: an SQL helper of the extension makes or finds the tenant and answers with its credentials but for the
- * password; then the role gets the password here, out of sight of any statement. They are SECURITY DEFINER and revoked from PUBLIC:
- * the backend of an admin runs them with the rights of the extension's owner, in the admin's transaction. Locks are those of the
- * helpers (the catalogue, the registry's row of the tenant), until the transaction ends.
+ * password; then the role gets the password here, out of sight of any statement. They are SECURITY DEFINER and revoked from
+ * PUBLIC: the backend of an admin runs them with the rights of the extension's owner, in the admin's transaction. Locks are
+ * those of the helpers (the catalogue, the registry's row of the tenant), until the transaction ends.
  */
 #include "extension.h"
 
@@ -25,7 +25,8 @@ PG_FUNCTION_INFO_V1(cloaca_rotate_password);
 static const char *text_argument(FunctionCallInfo fcinfo, int number);
 static Datum with_password(FunctionCallInfo fcinfo, CloacaPassword *password, const char *sql, int count, Oid *types,
                            const int *arguments);
-static void call_helper(FunctionCallInfo fcinfo, const char *sql, int count, Oid *types, const int *arguments, char **credentials);
+static void call_helper(FunctionCallInfo fcinfo, const char *sql, int count, Oid *types, const int *arguments,
+                        char **credentials);
 static char *with_user_password(const char *url, const char *password);
 static void append_encoded(StringInfo url, const char *password);
 static Datum form_credentials(FunctionCallInfo fcinfo, char **credentials);
@@ -37,7 +38,8 @@ Datum cloaca_create_tenant(PG_FUNCTION_ARGS)
     Oid types[] = {TEXTOID, TEXTOID, INT4OID, JSONBOID};
     const int arguments[] = {0, 1, 3, 4};
 
-    return with_password(fcinfo, &password, "select * from cloaca.provision($1, $2, $3, $4)", lengthof(arguments), types, arguments);
+    return with_password(fcinfo, &password, "select * from cloaca.provision($1, $2, $3, $4)", lengthof(arguments), types,
+                         arguments);
 }
 
 /* adopt_tenant(schema_name, username, password): a role that is there keeps its password unless one is given. */
@@ -45,7 +47,8 @@ Datum cloaca_adopt_tenant(PG_FUNCTION_ARGS)
 {
     const char *username = text_argument(fcinfo, 1);
     const char *argument = text_argument(fcinfo, 2);
-    bool keeps_password = (argument == NULL || *argument == '\0') && (username == NULL || OidIsValid(get_role_oid(username, true)));
+    bool keeps_password =
+        (argument == NULL || *argument == '\0') && (username == NULL || OidIsValid(get_role_oid(username, true)));
     CloacaPassword password = {NULL, NULL};
     Oid types[] = {TEXTOID, TEXTOID};
     const int arguments[] = {0, 1};
@@ -94,16 +97,17 @@ static Datum with_password(FunctionCallInfo fcinfo, CloacaPassword *password, co
 }
 
 /* Calls an SQL helper with some of our own arguments, and copies the row of credentials that it answers with. */
-static void call_helper(FunctionCallInfo fcinfo, const char *sql, int count, Oid *types, const int *arguments, char **credentials)
+static void call_helper(FunctionCallInfo fcinfo, const char *sql, int count, Oid *types, const int *arguments,
+                        char **credentials)
 {
     MemoryContext caller = CurrentMemoryContext;
     Datum values[4];
     char nulls[4];
 
-    Assert(count <= (int)lengthof(values));
+    Assert(count <= (int) lengthof(values));
     for (int i = 0; i < count; i++) {
         nulls[i] = PG_ARGISNULL(arguments[i]) ? 'n' : ' ';
-        values[i] = PG_ARGISNULL(arguments[i]) ? (Datum)0 : PG_GETARG_DATUM(arguments[i]);
+        values[i] = PG_ARGISNULL(arguments[i]) ? (Datum) 0 : PG_GETARG_DATUM(arguments[i]);
     }
     SPI_connect();
     if (SPI_execute_with_args(sql, count, types, values, nulls, false, 1) != SPI_OK_SELECT || SPI_processed != 1)
@@ -124,8 +128,8 @@ static char *with_user_password(const char *url, const char *password)
 
     initStringInfo(&result);
     /* Large enough at once: a buffer that grows leaves copies behind. */
-    enlargeStringInfo(&result, (int)(strlen(url) + 4 * strlen(password) * 3 + 2));
-    appendBinaryStringInfo(&result, url, (int)(at - url));
+    enlargeStringInfo(&result, (int) (strlen(url) + 4 * strlen(password) * 3 + 2));
+    appendBinaryStringInfo(&result, url, (int) (at - url));
     appendStringInfoChar(&result, ':');
     append_encoded(&result, password);
     appendStringInfoString(&result, at);
@@ -135,13 +139,13 @@ static char *with_user_password(const char *url, const char *password)
 /* Every byte of the password in UTF-8 but letters and digits as %XX. */
 static void append_encoded(StringInfo url, const char *password)
 {
-    char *utf8 = pg_server_to_any(password, (int)strlen(password), PG_UTF8);
+    char *utf8 = pg_server_to_any(password, (int) strlen(password), PG_UTF8);
 
     for (const char *byte = utf8; *byte != '\0'; byte++) {
         if ((*byte >= 'A' && *byte <= 'Z') || (*byte >= 'a' && *byte <= 'z') || (*byte >= '0' && *byte <= '9'))
             appendStringInfoChar(url, *byte);
         else
-            appendStringInfo(url, "%%%02X", (unsigned char)*byte);
+            appendStringInfo(url, "%%%02X", (unsigned char) *byte);
     }
     if (utf8 != password)
         explicit_bzero(utf8, strlen(utf8));
@@ -157,7 +161,7 @@ static Datum form_credentials(FunctionCallInfo fcinfo, char **credentials)
         elog(ERROR, "the result is no row");
     for (int i = 0; i < CREDENTIAL_COUNT; i++) {
         nulls[i] = credentials[i] == NULL;
-        values[i] = nulls[i] ? (Datum)0 : CStringGetTextDatum(credentials[i]);
+        values[i] = nulls[i] ? (Datum) 0 : CStringGetTextDatum(credentials[i]);
     }
     return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
 }
