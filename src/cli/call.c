@@ -116,7 +116,7 @@ static int print_pages(const struct invocation *invocation, cloaca *connection)
     struct table table = {0};
     cloaca_result **pages = NULL;
     size_t count = 0;
-    size_t max = (size_t)option_integer(invocation, "max", 1, PAGE, PAGE);
+    size_t max = (size_t) option_integer(invocation, "max", 1, PAGE, PAGE);
     size_t rows = max;
     bool first = true;
     int status = STATUS_OK;

@@ -112,7 +112,7 @@ static int enqueue_bulk(const struct invocation *invocation)
         .invocation = invocation,
         .key_field = option_text(invocation, "keys-from"),
         .separator = option_flag(invocation, "null") ? '\0' : '\n',
-        .batch = (size_t)option_integer(invocation, "batch", 1, 10000, 1000),
+        .batch = (size_t) option_integer(invocation, "batch", 1, 10000, 1000),
         .started = monotonic_now(),
     };
     bool atomic = option_flag(invocation, "atomic");
@@ -160,7 +160,7 @@ static int read_records(struct bulk *bulk)
             record[--length] = '\0';
         if (length == 0 && !option_flag(bulk->invocation, "raw"))
             continue;
-        if (!add_record(bulk, record, (size_t)length))
+        if (!add_record(bulk, record, (size_t) length))
             status = STATUS_ERROR;
         if (status == STATUS_OK && (bulk->pending >= bulk->batch || bulk->payloads.length >= BATCH_BYTES))
             status = write_batch(bulk);
@@ -269,11 +269,11 @@ static int write_batch(struct bulk *bulk)
 static void bulk_progress(const struct bulk *bulk)
 {
     static const char full[] = "########################################";
-    double seconds = (double)(monotonic_now() - bulk->started) / 1e6;
-    double rate = seconds > 0 ? (double)bulk->records / seconds : 0;
-    double part = bulk->size > 0 ? (double)bulk->bytes / (double)bulk->size : 0;
-    int width = (int)sizeof full - 1;
-    int done = (int)(part * width);
+    double seconds = (double) (monotonic_now() - bulk->started) / 1e6;
+    double rate = seconds > 0 ? (double) bulk->records / seconds : 0;
+    double part = bulk->size > 0 ? (double) bulk->bytes / (double) bulk->size : 0;
+    int width = (int) sizeof full - 1;
+    int done = (int) (part * width);
 
     done = done > width ? width : done;
     if (bulk->size > 0)

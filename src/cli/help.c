@@ -71,7 +71,7 @@ void print_candidates(int count, char **words)
 
         for (const struct command *each = commands; each->name != NULL; each++)
             if (noun == NULL)
-                printf("%.*s\n", (int)strcspn(each->name, " "), each->name);
+                printf("%.*s\n", (int) strcspn(each->name, " "), each->name);
             else if (strncmp(each->name, noun, length) == 0 && each->name[length] == ' ')
                 printf("%s\n", each->name + length + 1);
         print_words(noun == NULL ? global_options : NULL);

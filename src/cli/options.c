@@ -79,7 +79,7 @@ int64_t option_integer(const struct invocation *invocation, const char *name, in
     if (text == NULL)
         return fallback;
     if (!parse_integer(text, &number) || number < low || number > high)
-        usage_error(invocation->command, "--%s must be from %lld to %lld", name, (long long)low, (long long)high);
+        usage_error(invocation->command, "--%s must be from %lld to %lld", name, (long long) low, (long long) high);
     return number;
 }
 

@@ -173,7 +173,7 @@ static void print_grid(const struct table *table)
     struct buffer cell = {0};
 
     for (size_t column = 0; column < table->columns; column++)
-        widths[column] = (int)strlen(table->names[column]);
+        widths[column] = (int) strlen(table->names[column]);
     for (size_t row = 0; row < table->rows; row++)
         for (size_t column = 0; column < table->columns; column++) {
             int width;
@@ -201,7 +201,7 @@ static void print_list(const struct table *table)
     int width = 0;
 
     for (size_t column = 0; column < table->columns; column++)
-        width = (int)strlen(table->names[column]) > width ? (int)strlen(table->names[column]) : width;
+        width = (int) strlen(table->names[column]) > width ? (int) strlen(table->names[column]) : width;
     for (size_t column = 0; column < table->columns && table->rows > 0; column++) {
         cell_text(table, 0, column, &cell);
         printf("%-*s%s%s\n", buffer_value(&cell)[0] != '\0' ? width + GAP : 0, table->names[column], "", buffer_value(&cell));
@@ -251,13 +251,13 @@ static void cell_text(const struct table *table, size_t row, size_t column, stru
     }
     for (size_t at = 0; at < length;) {
         size_t size = utf8_character(value + at, length - at);
-        unsigned char byte = (unsigned char)value[at];
-        bool control = byte < 0x20 || byte == 0x7F || (size == 2 && byte == 0xC2 && (unsigned char)value[at + 1] < 0xA0);
+        unsigned char byte = (unsigned char) value[at];
+        bool control = byte < 0x20 || byte == 0x7F || (size == 2 && byte == 0xC2 && (unsigned char) value[at + 1] < 0xA0);
 
         if (byte == '\n' || byte == '\t' || byte == '\r')
             buffer_text(cell, byte == '\n' ? "\\n" : byte == '\t' ? "\\t" : "\\r");
         else if (size == 0 || control)
-            buffer_format(cell, "\\x%02x", size == 2 ? (unsigned char)value[at + 1] : byte);
+            buffer_format(cell, "\\x%02x", size == 2 ? (unsigned char) value[at + 1] : byte);
         else
             buffer_append(cell, value + at, size);
         at += size > 0 ? size : 1;

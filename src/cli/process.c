@@ -111,7 +111,7 @@ int process_reap(struct process *process)
     while (waitpid(process->pid, &status, 0) < 0 && errno == EINTR)
         ;
     process->pid = 0;
-    if (read(process->failure, &problem, sizeof problem) == (ssize_t)sizeof problem)
+    if (read(process->failure, &problem, sizeof problem) == (ssize_t) sizeof problem)
         process->exec_error = problem;
     close_end(&process->output);
     close_end(&process->errors);
@@ -185,7 +185,7 @@ static void write_input(struct process *process, const char *input, size_t lengt
             return;
         if (count < 0)
             break;
-        process->written += (size_t)count;
+        process->written += (size_t) count;
     }
     close_end(&process->input);
 }
@@ -203,11 +203,11 @@ static void read_output(struct process *process)
             return;
         if (count <= 0) {
             close_end(&process->output);
-        } else if (process->result.length + (size_t)count > PROCESS_OUTPUT_LIMIT) {
+        } else if (process->result.length + (size_t) count > PROCESS_OUTPUT_LIMIT) {
             process->overflow = true;
             close_end(&process->output);
         } else {
-            buffer_append(&process->result, block, (size_t)count);
+            buffer_append(&process->result, block, (size_t) count);
         }
     }
 }
@@ -228,10 +228,10 @@ static void read_errors(struct process *process)
             close_end(&process->errors);
             return;
         }
-        if (process->pass_errors && write(STDERR_FILENO, block, (size_t)count) < 0)
+        if (process->pass_errors && write(STDERR_FILENO, block, (size_t) count) < 0)
             process->pass_errors = false;
-        buffer_append(kept, block, (size_t)count);
-        if (kept->length > (size_t)2 * TAIL) {
+        buffer_append(kept, block, (size_t) count);
+        if (kept->length > TAIL) {
             memmove(kept->data, kept->data + kept->length - TAIL, TAIL);
             kept->length = TAIL;
             kept->data[TAIL] = '\0';

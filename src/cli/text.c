@@ -71,7 +71,7 @@ void buffer_format(struct buffer *buffer, const char *format, ...)
         fputs("cloaca: out of memory\n", stderr);
         exit(1);
     }
-    buffer_append(buffer, text, (size_t)length);
+    buffer_append(buffer, text, (size_t) length);
     free(text);
 }
 
@@ -81,7 +81,7 @@ void buffer_json(struct buffer *buffer, const char *text, size_t length)
 
     buffer_append(buffer, "\"", 1);
     for (size_t at = 0; at < length;) {
-        unsigned char byte = (unsigned char)text[at];
+        unsigned char byte = (unsigned char) text[at];
         size_t size = utf8_character(text + at, length - at);
         const char *escape = NULL;
 
@@ -113,7 +113,7 @@ const char *buffer_value(const struct buffer *buffer)
 
 size_t utf8_character(const char *text, size_t length)
 {
-    const unsigned char *bytes = (const unsigned char *)text;
+    const unsigned char *bytes = (const unsigned char *) text;
     size_t size;
     uint32_t point;
 
@@ -148,7 +148,7 @@ bool utf8_valid(const char *text, size_t length)
 
 int utf8_width(const char *character, size_t length)
 {
-    int width = length == 1 ? 1 : wcwidth((wchar_t)code_point(character, length));
+    int width = length == 1 ? 1 : wcwidth((wchar_t) code_point(character, length));
 
     return width < 0 ? 1 : width;
 }
@@ -179,11 +179,11 @@ bool parse_duration(const char *text, int64_t *microseconds)
         char *end;
         size_t length = 0;
 
-        while (isspace((unsigned char)*text))
+        while (isspace((unsigned char) *text))
             text++;
         if (*text == '\0')
             break;
-        if (!isdigit((unsigned char)*text) && *text != '.')
+        if (!isdigit((unsigned char) *text) && *text != '.')
             return false;
         any = true;
         if (parse_clock(&text, &total))
@@ -191,9 +191,9 @@ bool parse_duration(const char *text, int64_t *microseconds)
         amount = strtod(text, &end);
         if (end == text)
             return false;
-        while (isspace((unsigned char)*end))
+        while (isspace((unsigned char) *end))
             end++;
-        while (isalpha((unsigned char)end[length]))
+        while (isalpha((unsigned char) end[length]))
             length++;
         if (!unit_of(end, length, &unit))
             return false;
@@ -202,7 +202,7 @@ bool parse_duration(const char *text, int64_t *microseconds)
     }
     if (!any || !(total <= 315576000.0 * 1e6))
         return false;
-    *microseconds = (int64_t)(total + 0.5);
+    *microseconds = (int64_t) (total + 0.5);
     return true;
 }
 
@@ -211,12 +211,12 @@ int64_t monotonic_now(void)
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    return (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
 static uint32_t code_point(const char *character, size_t length)
 {
-    const unsigned char *bytes = (const unsigned char *)character;
+    const unsigned char *bytes = (const unsigned char *) character;
     uint32_t point = length == 1 ? bytes[0] : bytes[0] & (0xFFU >> (length + 1));
 
     for (size_t i = 1; i < length; i++)
@@ -245,7 +245,7 @@ static bool unit_of(const char *name, size_t length, double *microseconds)
         return true;
     if (length > sizeof word - 3)
         return false;
-    snprintf(word, sizeof word, " %.*s ", (int)length, name);
+    snprintf(word, sizeof word, " %.*s ", (int) length, name);
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
         *microseconds = units[i].microseconds;
         if (strcasestr(units[i].names, word) != NULL)

@@ -186,7 +186,7 @@ static void configure(struct worker *worker, const struct invocation *invocation
     if (name != NULL)
         snprintf(worker->name, sizeof worker->name, "%s", name);
     else
-        snprintf(worker->name, sizeof worker->name, "%s:%ld", host, (long)getpid());
+        snprintf(worker->name, sizeof worker->name, "%s:%ld", host, (long) getpid());
     worker->own_lease = option_text(invocation, "lease") != NULL;
     worker->lease = option_duration(invocation, "lease", DEFAULT_LEASE);
     if (worker->lease == 0)
@@ -198,7 +198,7 @@ static void configure(struct worker *worker, const struct invocation *invocation
     worker->poll_low = option_duration(invocation, "poll", SECOND / 10);
     if (worker->poll_low < 1000)
         usage_error(invocation->command, "--poll must be at least 1 ms");
-    worker->concurrency = (size_t)option_integer(invocation, "concurrency", 1, CONCURRENCY_LIMIT, 1);
+    worker->concurrency = (size_t) option_integer(invocation, "concurrency", 1, CONCURRENCY_LIMIT, 1);
     worker->max_tasks = option_integer(invocation, "max-tasks", 1, INT64_MAX, INT64_MAX);
     worker->once = option_flag(invocation, "once");
     worker->drain = option_flag(invocation, "drain");
@@ -236,7 +236,7 @@ static void catch_signals(void)
 static void on_signal(int number)
 {
     int saved = errno;
-    char byte = (char)number;
+    char byte = (char) number;
 
     /* A full pipe wakes the loop just as well. */
     if (write(signal_pipe[1], &byte, 1) < 0)
@@ -372,7 +372,7 @@ static void learn_lease(struct worker *worker)
 
 static void claim_tasks(struct worker *worker, int64_t now)
 {
-    int64_t room = (int64_t)(worker->concurrency - worker->running);
+    int64_t room = (int64_t) (worker->concurrency - worker->running);
     int64_t before = monotonic_now();
     cloaca_tasks *tasks = NULL;
     cloaca_error error = {0};
@@ -381,7 +381,7 @@ static void claim_tasks(struct worker *worker, int64_t now)
     if (worker->connection == NULL || worker->stopping || worker->drained || room == 0 || now < worker->next_claim ||
         now < worker->next_report)
         return;
-    if (cloaca_claim(worker->connection, worker->queue, worker->name, (int32_t)room, worker->lease, &tasks, &error) !=
+    if (cloaca_claim(worker->connection, worker->queue, worker->name, (int32_t) room, worker->lease, &tasks, &error) !=
         CLOACA_OK) {
         call_failed(worker, "cannot claim", &error);
         return;
@@ -429,18 +429,18 @@ static void launch(struct worker *worker, struct job *job, const cloaca_task *ta
     char *environment[sizeof variables / sizeof variables[0] + 1] = {NULL};
     size_t count = 0;
 
-    buffer_format(&variables[count++], "CLOACA_TASK=%lld", (long long)task->task);
-    buffer_format(&variables[count++], "CLOACA_LEASE_ID=%lld", (long long)task->lease_id);
-    buffer_format(&variables[count++], "CLOACA_ATTEMPT=%d", (int)task->attempt);
-    buffer_format(&variables[count++], "CLOACA_MAX_ATTEMPTS=%d", (int)task->max_attempts);
-    buffer_format(&variables[count++], "CLOACA_PRIORITY=%d", (int)task->priority);
+    buffer_format(&variables[count++], "CLOACA_TASK=%lld", (long long) task->task);
+    buffer_format(&variables[count++], "CLOACA_LEASE_ID=%lld", (long long) task->lease_id);
+    buffer_format(&variables[count++], "CLOACA_ATTEMPT=%d", (int) task->attempt);
+    buffer_format(&variables[count++], "CLOACA_MAX_ATTEMPTS=%d", (int) task->max_attempts);
+    buffer_format(&variables[count++], "CLOACA_PRIORITY=%d", (int) task->priority);
     buffer_format(&variables[count++], "CLOACA_NAME=%s", task->name);
     buffer_format(&variables[count++], "CLOACA_QUEUE=%s", worker->queue);
     buffer_format(&variables[count++], "CLOACA_WORKER=%s", worker->name);
     for (size_t i = 0; i < count; i++)
         environment[i] = variables[i].data;
     if (worker->verbose)
-        note(worker, "task %lld: attempt %d of %d", (long long)job->task, job->attempt, job->max_attempts);
+        note(worker, "task %lld: attempt %d of %d", (long long) job->task, job->attempt, job->max_attempts);
     if (!process_start(&job->process, worker->invocation->rest, environment)) {
         note(worker, "cannot start a process: %s", strerror(errno));
         job->ending = ENDING_RELEASE;
@@ -504,13 +504,13 @@ static void extend_leases(struct worker *worker, int64_t now)
 
     for (struct job *job = worker->jobs; job != NULL; job = job->next)
         if (job->extend_at <= now && job->reason != REASON_LOST) {
-            buffer_format(&tasks, "%s%lld", tasks.length > 0 ? ", " : "", (long long)job->task);
-            buffer_format(&leases, "%s%lld", leases.length > 0 ? ", " : "", (long long)job->lease_id);
+            buffer_format(&tasks, "%s%lld", tasks.length > 0 ? ", " : "", (long long) job->task);
+            buffer_format(&leases, "%s%lld", leases.length > 0 ? ", " : "", (long long) job->lease_id);
         }
     if (tasks.length == 0 || worker->connection == NULL || now < worker->next_report)
         goto done;
     buffer_format(&arguments, "{\"tasks\": [%s], \"lease_ids\": [%s], \"lease\": \"%lld microseconds\"}", buffer_value(&tasks),
-                  buffer_value(&leases), (long long)worker->lease);
+                  buffer_value(&leases), (long long) worker->lease);
     if (cloaca_call(worker->connection, "extend_many", buffer_value(&arguments), &result, &error) != CLOACA_OK) {
         call_failed(worker, "cannot extend leases", &error);
         goto done;
@@ -529,7 +529,7 @@ static void apply_extension(struct worker *worker, struct job *job, const char *
 {
     job->extend_at = now + worker->lease / 3;
     if (strcmp(outcome, "lease_lost") == 0) {
-        note(worker, "task %lld: the lease is lost", (long long)job->task);
+        note(worker, "task %lld: the lease is lost", (long long) job->task);
         end_command(worker, job, REASON_LOST);
     } else if (strcmp(outcome, "cancelled") == 0 && job->reason == REASON_NONE) {
         end_command(worker, job, REASON_CANCELLED);
@@ -787,17 +787,17 @@ static void settle(struct worker *worker, struct job *job, cloaca_status outcome
     job->ending = ENDING_FORGET;
     if (outcome != CLOACA_OK && !job->cancelled) {
         worker->lost++;
-        note(worker, "task %lld: %s", (long long)job->task,
+        note(worker, "task %lld: %s", (long long) job->task,
              job->unsure ? "the first report was lost with the connection, the task is no longer ours" : "the lease is lost");
         return;
     }
     if (job->cancelled) {
         worker->cancelled++;
-        note(worker, "task %lld: cancelled", (long long)job->task);
+        note(worker, "task %lld: cancelled", (long long) job->task);
         return;
     }
     if (worker->verbose)
-        note(worker, "task %lld: %s%s%s", (long long)job->task, words[ending],
+        note(worker, "task %lld: %s%s%s", (long long) job->task, words[ending],
              job->text.length > 0 && ending != ENDING_COMPLETE ? ": " : "",
              ending != ENDING_COMPLETE ? buffer_value(&job->text) : "");
     worker->completed += ending == ENDING_COMPLETE ? 1 : 0;
@@ -844,7 +844,7 @@ static void wait_for_events(struct worker *worker, int64_t now)
         job->entries = process_wait_for(&job->process, job->payload_length, worker->entries + count);
         count += job->entries;
     }
-    if (poll(worker->entries, (nfds_t)count, timeout > 60000 ? 60000 : (int)timeout) <= 0)
+    if (poll(worker->entries, (nfds_t) count, timeout > 60000 ? 60000 : (int) timeout) <= 0)
         return;
     for (struct job *job = worker->jobs; job != NULL; job = job->next)
         process_serve(&job->process, job->payload, job->payload_length, worker->entries + job->first_entry, job->entries);
@@ -918,7 +918,7 @@ static void print_summary(const struct worker *worker)
     struct table table = {0};
 
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
-        snprintf(numbers[i], sizeof numbers[i], "%lld", (long long)counts[i].count);
+        snprintf(numbers[i], sizeof numbers[i], "%lld", (long long) counts[i].count);
         table_add_number(&table, counts[i].name, numbers[i]);
     }
     print_table(worker->invocation, &table, SHAPE_ROW);

@@ -4,7 +4,9 @@
 package Cli;
 use strict;
 use warnings;
+use Cwd qw(abs_path);
 use Exporter 'import';
+use File::Basename qw(dirname);
 use File::Temp qw(tempdir);
 use IO::Handle;
 use JSON::PP;
@@ -14,6 +16,8 @@ use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(on_backends cloaca rows row succeeds fails_with start finish wait_until task_state spew slurp $folder $backend
     $stdout $stderr);
+# The command that was built here.
+$ENV{PATH} = abs_path(dirname(__FILE__) . '/../../build') . ":$ENV{PATH}";
 our ($folder, $backend, $stdout, $stderr) = tempdir('cloaca-cli-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 my $json = JSON::PP->new->utf8->allow_nonref;
 binmode Test::More->builder->$_, ':utf8' for qw(output failure_output todo_output);

@@ -30,6 +30,7 @@ sub sleeper_gone {
 on_backends(sub {
     row('queue', 'set', 'default', '--retention', '1 day', '--lease', '30 s');
     spew("$folder/events", '');
+    unlink "$folder/ready", "$folder/leader", "$folder/sleeper";
 
     # SIGTERM: what runs may end, nothing more is claimed.
     my @ids = map { row('enqueue', 'n')->{task} } 1 .. 3;
