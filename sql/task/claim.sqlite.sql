@@ -32,7 +32,7 @@ update cloaca_task set lease_id = :lease_base + id,
         '$[#]', json_object('attempt', attempt, 'worker', worker, 'error', 'lease expired', 'at',
             strftime('%Y-%m-%dT%H:%M:%S', :now / 1000000, 'unixepoch') || printf('.%06dZ', :now % 1000000))) end
 where id in (
-    select t.id from level cross join cloaca_task t
+    select t.id from level cross join cloaca_task t indexed by cloaca_task_claim
     where t.queue = :queue and t.priority = level.priority and t.run_at <= :now and not t.cancelled
         and (t.lease_id is null or (t.lease_until <= :now and t.attempt < t.max_attempts))
         and not exists (select 1 from cloaca_queue where queue = :queue and paused)
