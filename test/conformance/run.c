@@ -197,10 +197,12 @@ static char *expand(const char *arguments)
 /* Writes what a word stands for; returns its length. */
 static size_t expand_one(const char *word, FILE *out)
 {
-    const size_t length = 2 + strcspn(word + 2, "\"") + 1;
+    const char *end = strchr(word + 1, '"');
     size_t number;
 
-    if (strncmp(word, "\"$stale\"", length) == 0) {
+    if (end == NULL) {
+        stop("a word in the arguments has no end");
+    } else if (strncmp(word, "\"$stale\"", 8) == 0) {
         fputs(STALE, out);
     } else if (sscanf(word, "\"$L%zu\"", &number) == 1 && number >= 1 && number <= lease_count) {
         fputs(leases[number - 1], out);
@@ -218,7 +220,7 @@ static size_t expand_one(const char *word, FILE *out)
     } else {
         stop("unknown word in the arguments");
     }
-    return length;
+    return (size_t) (end - word) + 1;
 }
 
 static void name_leases(json_t *row)
