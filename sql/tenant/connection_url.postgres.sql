@@ -3,7 +3,7 @@
 -- How a tenant connects, without its password: to cloaca.public_host where that is set, else to the address that this session
 -- came to, else to the server's unix socket.
 create function cloaca.connection_url(username text) returns text
-language plpgsql stable
+language plpgsql stable strict
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column

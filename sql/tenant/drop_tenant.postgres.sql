@@ -18,19 +18,19 @@ as $$
 #variable_conflict use_column
 declare
     tenant cloaca.tenant;
-    dropped integer;
 begin
     perform cloaca.check_max(drop_tenant.max);
     tenant := cloaca.find_tenant(drop_tenant.schema_name);
     perform cloaca.close_tenant(tenant);
-    if tenant.state = 'dropping' then
-        dropped := cloaca.drop_objects(tenant.schema_name, tenant.username, drop_tenant.max);
-    end if;
-
-    select count(*) + 1 into remaining from cloaca.tenant_objects(tenant.schema_name, tenant.username);
-    if remaining = 1 and tenant.state = 'dropping' or dropped = 0 then
-        perform cloaca.drop_remains(tenant);
-        remaining := 0;
+    if tenant.state = 'active' then
+        select count(*) + 1 into remaining from cloaca.tenant_objects(tenant.schema_name, tenant.username);
+    else
+        remaining := cloaca.drop_objects(tenant.schema_name, tenant.username, drop_tenant.max);
+        if remaining = 0 then
+            perform cloaca.drop_remains(tenant);
+        else
+            remaining := remaining + 1;
+        end if;
     end if;
     return next;
 exception

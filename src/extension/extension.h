@@ -19,7 +19,7 @@
 typedef enum CloacaCondition { CLOACA_CONDITIONS(CLOACA_ENUMERATOR) CLOACA_CONDITION_COUNT } CloacaCondition;
 
 /* condition.c: raises it, with a detail and a hint (full sentences, or NULL), as cloaca.raise_condition does. */
-extern void cloaca_raise(CloacaCondition condition, const char *detail, const char *hint) pg_attribute_noreturn();
+extern _Noreturn void cloaca_raise(CloacaCondition condition, const char *detail, const char *hint);
 
 /* module.c: the setting cloaca.allow_plain_password. */
 extern bool cloaca_allow_plain_password;

@@ -8,7 +8,7 @@ set client_min_messages = warning;
 create extension if not exists dblink;
 create extension if not exists cloaca;
 create temporary table login as
-select c.username, c.connection_string from cloaca.create_tenant('acme', 'acme_user') c
+select c.username, c.connection_string from cloaca.create_tenant('acme', 'acme_user', connection_limit => 5, settings => '{"temp_file_limit": "1GB"}') c
 union all
 select c.username, c.connection_string from cloaca.create_tenant('rival', 'rival_user') c;
 create temporary table hardened as select * from cloaca.harden(other_databases => true);
@@ -170,6 +170,7 @@ select pg_temp.refused('select subconninfo from pg_subscription', 'secrets: subs
 select pg_temp.refused('select lo_get(424242)::text', 'secrets: another''s large object');
 select pg_temp.refused('select schema_name from cloaca.tenant', 'secrets: the registry');
 select pg_temp.answers('acme_user', 'select string_agg(schema_name, '','') from cloaca.usable_tenant', 'acme', 'secrets: the registry''s view shows its own row alone');
+select pg_temp.refused('do $x$ begin lock table cloaca.usable_tenant in share mode; end $x$', 'secrets: lock the registry''s view');
 select pg_temp.answers('acme_user', 'select bool_and(query = ''<insufficient privilege>'')::text from pg_stat_activity where usename = ''rival_user''', 'true', 'secrets: another''s statement');
 select pg_temp.refused('select pg_terminate_backend(pid)::text from pg_stat_activity where usename = ''rival_user'' limit 1', 'sessions: end another''s');
 select pg_temp.refused('select pg_cancel_backend(pid)::text from pg_stat_activity where usename = ''rival_user'' limit 1', 'sessions: cancel another''s statement');
@@ -184,6 +185,8 @@ select pg_temp.refused('set session authorization rival_user', 'roles: set sessi
 select pg_temp.refused('create role x', 'roles: create');
 select pg_temp.refused('alter role acme_user createdb', 'roles: more attributes for itself');
 select pg_temp.refused('alter role acme_user bypassrls', 'roles: bypass row security');
+select pg_temp.refused('alter role acme_user connection limit -1', 'roles: no connection limit for itself');
+select pg_temp.refused('alter role acme_user reset temp_file_limit', 'roles: nor a limit of temporary files');
 select pg_temp.refused('alter role rival_user password ''x''', 'roles: another''s password');
 select pg_temp.refused('alter role rival_user set search_path = acme', 'roles: another''s settings');
 select pg_temp.refused('grant rival_user to acme_user', 'roles: join another tenant');
@@ -308,10 +311,15 @@ select is((select string_agg(p.oid::regprocedure::text, ', ') from pg_proc p whe
 select is((select string_agg(problem, ' ') from unnest((select array_agg(p) from unnest(array['acme', 'rival']) s
         cross join lateral unnest((select problems from cloaca.tenant_status(s))) p)) problem), null, 'sweep: tenant_status finds no problem');
 
--- Away with them.
-select dblink_disconnect('rival_busy') \g /dev/null
+-- Away with them: what stops that is told, and then their sessions end.
+select throws_ok('select cloaca.drop_tenant(''rival'')', 'ZC014', 'tenant is in use', 'dropping: a prepared transaction stops it');
 rollback prepared 'rivals';
-select dblink_disconnect(username) from login \g /dev/null
+select is(count(*), 2::bigint, 'dropping: the tenant has sessions') from pg_stat_activity where usename = 'rival_user';
+select cmp_ok((select remaining from cloaca.drop_tenant('rival')), '>', 1::bigint, 'dropping: the first call closes');
+select is(count(*), 0::bigint, 'dropping: and ends the sessions') from pg_stat_activity where usename = 'rival_user';
+select matches(pg_temp.connect_error(connection_string), 'not permitted to log in', 'dropping: nobody can log in any more')
+from login where username = 'rival_user';
+select dblink_disconnect('acme_user') \g /dev/null
 call cloaca.drop_tenant_all('acme');
 call cloaca.drop_tenant_all('rival');
 select is((select count(*) from pg_roles where rolname ~ '^(acme|rival)_user$'), 0::bigint, 'dropped, roles and all');
