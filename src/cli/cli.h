@@ -64,6 +64,7 @@ struct value {
 struct invocation {
     const struct command *command;
     const char *url;
+    char *hidden_url; /* the copy of --url, whose word on the command line is overwritten */
     bool json;        /* JSON was asked for, or stdout is no terminal */
     bool json_errors; /* JSON was asked for */
     struct value *values;

@@ -32,6 +32,7 @@ int main(int count, char **words)
     }
     status = run(&invocation, count - 1, words + 1);
     free(invocation.values);
+    free(invocation.hidden_url);
     return flush_output() || status != STATUS_OK ? status : STATUS_ERROR;
 }
 

@@ -179,7 +179,8 @@ static bool take_option(struct invocation *invocation, int count, char **words, 
         /* Others can read our command line: they need not find a password there. */
         char *visible = value;
 
-        value = copy_text(visible);
+        free(invocation->hidden_url);
+        value = invocation->hidden_url = copy_text(visible);
         memset(visible, 'x', strlen(visible));
     }
     check_value(command, option, value);
