@@ -1,6 +1,7 @@
 -- @function retry_task(task bigint = null, queue text = null, max integer = null) -> retried bigint
 --
--- Dead letters whose key a live task has stay, and of several with one key the oldest goes.
+-- Dead letters whose key a live task has stay, and of several with one key the oldest goes. The index of a queue gives them in
+-- their order; for one task its bounds are that task's dead letter.
 
 -- @raise invalid_argument
 select detail from (select case
@@ -26,7 +27,9 @@ insert into cloaca_task (id, queue, priority, run_at, max_attempts, enqueued_at,
 select d.task, d.queue, d.priority, :now, d.max_attempts, d.enqueued_at, d.execution, d.name, d.key, d.payload, d.retry,
     d.errors
 from cloaca_dead_letter d
-where (d.task = :task or d.queue = :queue) and d.status = 'failed'
+where d.queue = coalesce(:queue, (select queue from cloaca_dead_letter where task = :task)) and d.status = 'failed'
+    and d.id between coalesce((select id from cloaca_dead_letter where task = :task), 1)
+        and coalesce((select id from cloaca_dead_letter where task = :task), 9223372036854775807)
     and (d.key is null or not exists (select 1 from cloaca_task t where t.queue = d.queue and t.key = d.key))
     and (d.key is null or :queue is null or not exists (
         select 1 from cloaca_dead_letter e where e.queue = d.queue and e.key = d.key and e.status = 'failed' and e.id < d.id))
@@ -34,7 +37,9 @@ order by d.id limit coalesce(:max, -1);
 
 delete from cloaca_dead_letter where id in (
     select d.id from cloaca_dead_letter d
-    where (d.task = :task or d.queue = :queue) and d.status = 'failed'
+    where d.queue = coalesce(:queue, (select queue from cloaca_dead_letter where task = :task)) and d.status = 'failed'
+        and d.id between coalesce((select id from cloaca_dead_letter where task = :task), 1)
+            and coalesce((select id from cloaca_dead_letter where task = :task), 9223372036854775807)
         and exists (select 1 from cloaca_task t where t.id = d.task)
     order by d.id limit changes());
 
