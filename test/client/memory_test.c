@@ -122,8 +122,12 @@ static void typed_calls_run_out(void **state)
         left = tries++;
         status = cloaca_claim(connection, "default", "w", 6, CLOACA_NO_INTERVAL, &tasks, &error);
         left = -1;
-        assert_true(status == CLOACA_OK ? tasks->count == 6 : status == CLOACA_OUT_OF_MEMORY && tasks == NULL);
+        if (status != CLOACA_OK) {
+            assert_int_equal(status, CLOACA_OUT_OF_MEMORY);
+            assert_null(tasks);
+        }
     } while (status != CLOACA_OK);
+    assert_int_equal(tasks->count, 6);
     assert_int_equal(tasks->tasks[5].attempt, 1);
     cloaca_tasks_free(tasks);
     cloaca_close(connection);

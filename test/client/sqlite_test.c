@@ -481,8 +481,11 @@ static void claims_are_exclusive(void **state)
         for (size_t j = 0; j < tasks->count; j++, left--) {
             const int64_t task = tasks->tasks[j].task;
 
-            assert_true(task >= 1 && task <= 100 && !seen[task]);
-            seen[task] = true;
+            if (task >= 1 && task <= 100 && !seen[task]) {
+                seen[task] = true;
+            } else {
+                fail_msg("task %lld went to both", (long long) task);
+            }
             assert_ok(cloaca_complete(connections[1 - i % 2], task, tasks->tasks[j].lease_id, NULL, &error));
         }
         cloaca_tasks_free(tasks);
