@@ -47,6 +47,9 @@ sub function {
     $function{writes} = !(defined $writes && $writes =~ /^nothing\b/);
     $function{credentials} = 2 == grep { $_->{name} =~ /^(?:password|connection_string)$/ } @{ $function{results} };
 
+    die "$path: more arguments or results than functions.h has room for\n"
+        if @{ $function{arguments} } > 16 || @{ $function{results} } > 32;
+
     my $file = "$sql/$path.sqlite.sql";
     if ($function{both}) {
         my $other = signature($file, (header($file))[0]);

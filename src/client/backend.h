@@ -74,6 +74,7 @@ cloaca_status clo_sqlite_attach(void *handle, bool cache, cloaca **connection, c
 const clo_function *clo_function_find(const char *name, size_t length);
 cloaca_status clo_call(cloaca *connection, const clo_function *function, const clo_value *arguments, const clo_sink *sink,
                        cloaca_error *error);
+cloaca_status clo_check_transaction(cloaca *connection, cloaca_error *error);
 /* Reads the text of a parameter in the form of the type map; JSON types take JSON text. */
 cloaca_status clo_read_text(const clo_parameter *parameter, const char *text, size_t length, clo_arena *arena, clo_value *value,
                             cloaca_error *error);

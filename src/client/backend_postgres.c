@@ -25,6 +25,7 @@ typedef struct connection {
     cloaca base;
     PGconn *server;
     clo_buffer sql;
+    clo_arena arena; /* the parameters of the call that runs */
 } connection;
 
 /* Parameters in the form of libpq. */
@@ -144,8 +145,10 @@ static cloaca_status call(cloaca *base, const clo_function *function, const clo_
     const bool savepoint = base->borrowed && !base->began && !outside && !function->procedure;
     parameters built = {0};
     PGresult *result = NULL;
-    cloaca_status status = build_parameters(self, function, arguments, &built, error);
+    cloaca_status status;
 
+    clo_arena_reset(&self->arena);
+    status = build_parameters(self, function, arguments, &built, error);
     if (status == CLOACA_OK && savepoint) {
         status = command(self, "savepoint cloaca", EFFECT_NONE, error);
     }
@@ -257,6 +260,7 @@ static void close_connection(cloaca *base)
     connection *self = (connection *) base;
 
     clo_buffer_free(&self->sql);
+    clo_arena_free(&self->arena);
     if (!base->borrowed) {
         PQfinish(self->server);
     }
@@ -431,11 +435,10 @@ static cloaca_status build_parameters(connection *self, const clo_function *func
         }
         built->types[number] = type_oids[type];
         if (value->kind == CLO_INTEGER) {
-            built->values[number] = number_parameter(&self->base.scratch, type, value->integer, &built->lengths[number]);
+            built->values[number] = number_parameter(&self->arena, type, value->integer, &built->lengths[number]);
             built->formats[number] = 1;
         } else if (value->kind == CLO_TEXT) {
-            built->values[number] =
-                type >= CLOACA_TYPE_BIGINT_ARRAY ? array_parameter(&self->base.scratch, value, type) : value->text;
+            built->values[number] = type >= CLOACA_TYPE_BIGINT_ARRAY ? array_parameter(&self->arena, value, type) : value->text;
         }
         if (value->kind != CLO_NULL && built->values[number] == NULL) {
             return clo_no_memory(error);
@@ -599,7 +602,7 @@ static cloaca_status command(connection *self, const char *sql, effect_kind effe
 static cloaca_status read_rows(connection *self, const clo_function *function, PGresult *result, const clo_sink *sink,
                                cloaca_error *error)
 {
-    clo_value values[32];
+    clo_value values[CLO_COLUMN_LIMIT];
 
     if ((size_t) PQnfields(result) != function->column_count) {
         return clo_fail(error, CLOACA_DATABASE_ERROR, "The server's %s returns other columns.", function->name);

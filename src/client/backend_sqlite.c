@@ -29,6 +29,9 @@ SQLITE_EXTENSION_INIT3
 /* The version of the tables that this library makes and knows. */
 #define TABLE_VERSION 1
 
+/* What a connection keeps of its memory between calls. */
+#define KEPT_MEMORY ((size_t) 1 << 20)
+
 /* Sources of parameters beyond the arguments. */
 enum { NOW = CLO_PARAMETER_LIMIT, RANDOM, LEASE_BASE, SOURCE_COUNT };
 
@@ -79,6 +82,7 @@ static const clo_backend backend;
 
 static cloaca_status new_connection(connection **made, cloaca_error *error);
 static cloaca_status configure(connection *self, const clo_url *url, cloaca_error *error);
+static int set_journal_mode(connection *self, const char *mode, bool demanded);
 static const char *option(const clo_url *url, const char *name, const char *otherwise);
 static cloaca_status ensure_tables(connection *self, cloaca_error *error);
 static cloaca_status find_tables(connection *self, bool *found, cloaca_error *error);
@@ -184,6 +188,9 @@ static cloaca_status call(cloaca *base, const clo_function *function, const clo_
     }
     if (!self->cache) {
         forget(self);
+    }
+    if (self->json.capacity > KEPT_MEMORY) {
+        clo_buffer_free(&self->json);
     }
     return status;
 }
@@ -322,29 +329,53 @@ static cloaca_status configure(connection *self, const clo_url *url, cloaca_erro
 {
     const bool writable = sqlite3_db_readonly(self->database, "main") == 0;
     const char *journal = option(url, "_journal_mode", NULL);
+    const int timeout = (int) strtol(option(url, "_busy_timeout", "5000"), NULL, 10);
     char sql[200];
+    int waited = 0;
     int code;
 
     sqlite3_extended_result_codes(self->database, 1);
-    sqlite3_busy_timeout(self->database, (int) strtol(option(url, "_busy_timeout", "5000"), NULL, 10));
+    sqlite3_busy_timeout(self->database, timeout);
     snprintf(sql, sizeof(sql), "pragma foreign_keys = on; pragma synchronous = %s; pragma schema_version",
              option(url, "_synchronous", "normal"));
     code = sqlite3_exec(self->database, sql, NULL, NULL, NULL);
-    if (code == SQLITE_OK && (writable || journal != NULL)) {
-        sqlite3_stmt *statement = NULL;
-
-        snprintf(sql, sizeof(sql), "pragma journal_mode = %s", journal != NULL ? journal : "wal");
-        code = sqlite3_prepare_v2(self->database, sql, -1, &statement, NULL);
-        if (code == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW && journal != NULL &&
-            strcmp(url->location, ":memory:") != 0 &&
-            strcasecmp((const char *) sqlite3_column_text(statement, 0), journal) != 0) {
-            clo_fail(error, CLOACA_NOT_SUPPORTED, "The file cannot have the journal mode %s.", journal);
-            sqlite3_finalize(statement);
-            return CLOACA_NOT_SUPPORTED;
+    /* Changing the mode needs the file alone, and SQLite does not wait for that: several processes may open a new file at once.
+     */
+    while (code == SQLITE_OK && (writable || journal != NULL)) {
+        code = set_journal_mode(self, journal != NULL ? journal : "wal",
+                                journal != NULL && strcmp(url->location, ":memory:") != 0);
+        if ((code & 0xff) != SQLITE_BUSY || waited >= timeout) {
+            break;
         }
-        code = sqlite3_finalize(statement);
+        waited += sqlite3_sleep(5);
+        code = SQLITE_OK;
+    }
+    if (code == SQLITE_MISMATCH) {
+        return clo_fail(error, CLOACA_NOT_SUPPORTED, "The file cannot have the journal mode %s.", journal);
     }
     return code == SQLITE_OK ? CLOACA_OK : fail_with(self, code, error);
+}
+
+/* SQLITE_MISMATCH when the mode is demanded and SQLite chose another, as it does where it cannot have that one. */
+static int set_journal_mode(connection *self, const char *mode, bool demanded)
+{
+    sqlite3_stmt *statement = NULL;
+    const char *chosen = NULL;
+    bool other = false;
+    char sql[60];
+    int code;
+
+    snprintf(sql, sizeof(sql), "pragma journal_mode = %s", mode);
+    code = sqlite3_prepare_v2(self->database, sql, -1, &statement, NULL);
+    if (code != SQLITE_OK) {
+        return code;
+    }
+    if (sqlite3_step(statement) == SQLITE_ROW) {
+        chosen = (const char *) sqlite3_column_text(statement, 0);
+        other = demanded && chosen != NULL && strcasecmp(chosen, mode) != 0;
+    }
+    code = sqlite3_finalize(statement);
+    return code == SQLITE_OK && other ? SQLITE_MISMATCH : code;
 }
 
 static const char *option(const clo_url *url, const char *name, const char *otherwise)
@@ -709,8 +740,8 @@ static bool make_random(const connection *self, bindings *bound)
 static cloaca_status read_row(connection *self, const clo_function *function, sqlite3_stmt *statement, const clo_sink *sink,
                               cloaca_error *error)
 {
-    clo_value values[32] = {0};
-    bool document[32] = {false};
+    clo_value values[CLO_COLUMN_LIMIT] = {0};
+    bool document[CLO_COLUMN_LIMIT] = {false};
 
     self->json.length = 0;
     self->json.failed = false;

@@ -4,6 +4,7 @@
  * The checks are of types alone: what a value may be is the functions' own business. Both backends therefore give the same
  * errors.
  */
+#define _DEFAULT_SOURCE /* explicit_bzero */
 #include "backend.h"
 #include "common/interval.h"
 #include "common/json.h"
@@ -53,7 +54,7 @@ cloaca_status cloaca_call(cloaca *connection, const char *function, const char *
             rows == NULL ? clo_no_memory(error) : clo_call(connection, known, values, &(clo_sink){clo_result_row, rows}, error);
     }
     if (known->credentials && buffer.data != NULL) {
-        memset(buffer.data, 0, buffer.length);
+        explicit_bzero(buffer.data, buffer.length);
     }
     clo_buffer_free(&buffer);
     clo_arena_reset(&connection->scratch);
@@ -89,16 +90,24 @@ const clo_function *clo_function_find(const char *name, size_t length)
 cloaca_status clo_call(cloaca *connection, const clo_function *function, const clo_value *arguments, const clo_sink *sink,
                        cloaca_error *error)
 {
-    if (connection->began && !connection->backend->in_transaction(connection)) {
-        clo_fail(error, CLOACA_DATABASE_ERROR, "The transaction was rolled back when an earlier statement failed.");
-        clo_error_hint(error, "Roll back and begin again.");
-        if (error != NULL) {
-            error->transaction_aborted = true;
-            memcpy(error->sqlstate, "25P02", sizeof(error->sqlstate));
-        }
-        return CLOACA_DATABASE_ERROR;
+    const cloaca_status status = clo_check_transaction(connection, error);
+
+    return status == CLOACA_OK ? connection->backend->call(connection, function, arguments, sink, error) : status;
+}
+
+/* A transaction that the database gave up must not go on as if every statement were one of its own. */
+cloaca_status clo_check_transaction(cloaca *connection, cloaca_error *error)
+{
+    if (!connection->began || connection->backend->in_transaction(connection)) {
+        return CLOACA_OK;
     }
-    return connection->backend->call(connection, function, arguments, sink, error);
+    clo_fail(error, CLOACA_DATABASE_ERROR, "The transaction was rolled back when an earlier statement failed.");
+    clo_error_hint(error, "Roll back and begin again.");
+    if (error != NULL) {
+        error->transaction_aborted = true;
+        memcpy(error->sqlstate, "25P02", sizeof(error->sqlstate));
+    }
+    return CLOACA_DATABASE_ERROR;
 }
 
 cloaca_status clo_read_text(const clo_parameter *parameter, const char *text, size_t length, clo_arena *arena, clo_value *value,

@@ -91,8 +91,11 @@ cloaca_status cloaca_rollback(cloaca *connection, cloaca_error *error)
 
 cloaca_status cloaca_execute(cloaca *connection, const char *sql, cloaca_error *error)
 {
+    cloaca_status status;
+
     clo_error_clear(error);
-    return connection->backend->execute(connection, sql, error);
+    status = clo_check_transaction(connection, error);
+    return status == CLOACA_OK ? connection->backend->execute(connection, sql, error) : status;
 }
 
 cloaca_status cloaca_set_clock(cloaca *connection, int64_t now, cloaca_error *error)

@@ -57,8 +57,9 @@ typedef struct clo_function {
     bool credentials; /* takes a password and returns a connection string */
 } clo_function;
 
-/* No function has more parameters than this. */
+/* No function has more parameters, or more columns; sql/embed.pl sees to it. */
 #define CLO_PARAMETER_LIMIT 16
+#define CLO_COLUMN_LIMIT 32
 
 extern const clo_function clo_functions[CLO_FUNCTION_COUNT];
 extern const char *const clo_sqlite_tables[]; /* ends with NULL */

@@ -19,14 +19,17 @@ typedef struct claimed {
     clo_arena arena;
 } claimed;
 
+/* Where rows go, at most `capacity` of them, whatever the database says. */
 typedef struct enqueued {
     size_t count;
+    size_t capacity;
     int64_t *tasks;
     bool *created;
 } enqueued;
 
 typedef struct outcomes {
     size_t count;
+    size_t capacity;
     cloaca_status *statuses;
 } outcomes;
 
@@ -62,7 +65,7 @@ cloaca_status cloaca_enqueue(cloaca *connection, const cloaca_enqueue_options *o
                                     CLO_ENQUEUE_ARG_MAX_ATTEMPTS, CLO_ENQUEUE_ARG_RETRY};
     const clo_function *function = &clo_functions[CLO_ENQUEUE];
     clo_value values[CLO_PARAMETER_LIMIT] = {0};
-    enqueued rows = {0, task, created};
+    enqueued rows = {0, 1, task, created};
     cloaca_status status;
 
     clo_arena_reset(&connection->scratch);
@@ -85,7 +88,7 @@ cloaca_status cloaca_enqueue_many(cloaca *connection, const cloaca_enqueue_optio
         CLO_ENQUEUE_MANY_ARG_DELAY, CLO_ENQUEUE_MANY_ARG_KEYS,  CLO_ENQUEUE_MANY_ARG_MAX_ATTEMPTS, CLO_ENQUEUE_MANY_ARG_RETRY};
     const clo_function *function = &clo_functions[CLO_ENQUEUE_MANY];
     clo_value values[CLO_PARAMETER_LIMIT] = {0};
-    enqueued rows = {0, tasks, created};
+    enqueued rows = {0, count, tasks, created};
     cloaca_status status;
 
     clo_arena_reset(&connection->scratch);
@@ -166,7 +169,7 @@ cloaca_status cloaca_complete_many(cloaca *connection, size_t count, const int64
 {
     const clo_function *function = &clo_functions[CLO_COMPLETE_MANY];
     clo_value values[CLO_PARAMETER_LIMIT] = {0};
-    outcomes rows = {0, statuses};
+    outcomes rows = {0, count, statuses};
     cloaca_status status;
 
     clo_arena_reset(&connection->scratch);
@@ -323,6 +326,9 @@ static bool take_enqueued(void *context, const clo_value *values)
 {
     enqueued *rows = context;
 
+    if (rows->count == rows->capacity) {
+        return true;
+    }
     if (rows->tasks != NULL) {
         rows->tasks[rows->count] = values[CLO_ENQUEUE_COL_TASK].integer;
     }
@@ -374,6 +380,9 @@ static bool take_outcome(void *context, const clo_value *values)
     outcomes *rows = context;
     const char *outcome = values[CLO_COMPLETE_MANY_COL_OUTCOME].text;
 
+    if (rows->count == rows->capacity || outcome == NULL) {
+        return true;
+    }
     if (rows->statuses != NULL) {
         rows->statuses[rows->count] = strcmp(outcome, "completed") == 0 ? CLOACA_OK : clo_status_named(outcome);
     }
@@ -392,7 +401,7 @@ static bool take_lease(void *context, const clo_value *values)
 static bool take_dead(void *context, const clo_value *values)
 {
     if (context != NULL) {
-        *(bool *) context = strcmp(values[CLO_FAIL_COL_STATE].text, "dead") == 0;
+        *(bool *) context = values[CLO_FAIL_COL_STATE].text != NULL && strcmp(values[CLO_FAIL_COL_STATE].text, "dead") == 0;
     }
     return true;
 }

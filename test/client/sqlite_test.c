@@ -6,6 +6,7 @@
 #include "test.h"
 
 #include <sqlite3.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static char folder[64];
@@ -494,6 +495,39 @@ static void claims_are_exclusive(void **state)
     cloaca_close(connections[1]);
 }
 
+/* Processes that open a new file at once wait for each other. */
+static void new_files_are_shared(void **state)
+{
+    cloaca *connection;
+    cloaca_result *result;
+    cloaca_error error;
+    int status;
+
+    (void) state;
+    for (int i = 0; i < 8; i++) {
+        const pid_t child = fork();
+
+        assert_true(child >= 0);
+        if (child == 0) {
+            cloaca_enqueue_options options = CLOACA_ENQUEUE_INIT;
+            cloaca_status enqueued;
+
+            options.name = "x";
+            enqueued = cloaca_open(url_of("shared.db", ""), &connection, &error);
+            _exit(enqueued != CLOACA_OK || cloaca_enqueue(connection, &options, NULL, NULL, &error) != CLOACA_OK);
+        }
+    }
+    for (int i = 0; i < 8; i++) {
+        assert_true(wait(&status) > 0);
+        assert_int_equal(status, 0);
+    }
+    connection = open_file("shared.db", "");
+    assert_ok(cloaca_call(connection, "list_tasks", NULL, &result, &error));
+    assert_int_equal(cloaca_result_rows(result), 8);
+    cloaca_result_free(result);
+    cloaca_close(connection);
+}
+
 static void broken_documents_are_noticed(void **state)
 {
     cloaca *connection = open_file("broken.db", "");
@@ -552,6 +586,7 @@ int main(void)
         cmocka_unit_test(newer_tables_are_refused),
         cmocka_unit_test(files_are_in_wal_mode),
         cmocka_unit_test(claims_are_exclusive),
+        cmocka_unit_test(new_files_are_shared),
         cmocka_unit_test(broken_documents_are_noticed),
     };
 
