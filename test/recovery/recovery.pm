@@ -132,6 +132,17 @@ sub table {
     return $url =~ /^sqlite/ ? "cloaca_$name" : "cloaca_default.cloaca_$name";
 }
 
+# SIGKILL for the postmaster alone; its backends find out by themselves.
+sub kill_postmaster {
+    my ($pid) = split /\n/, read_file("$ENV{CLOACA_PGDATA}/postmaster.pid");
+    kill 'KILL', $pid or die "the postmaster is gone already\n";
+    wait_ms(20) while kill 0, $pid;
+}
+
+sub start_postmaster {
+    system($ENV{CLOACA_PGSTART}) == 0 or die "the server does not start again:\n" . read_file($ENV{CLOACA_PGLOG});
+}
+
 # ----------------------------------------------------------------------------------------------------------------- promises
 
 # Every line that any worker wrote into its log, of one kind: [first, second], ...

@@ -24,7 +24,7 @@ recovery::must($url, "select count(*) from generate_series(1, $tasks, 10000) fir
 my ($turn, $terminated, $crashes) = (0, 0, 0);
 storm::run($url, $tasks, 16, sub {
     $turn++;
-    if ($turn % 40 == 20) {
+    if ($turn % 15 == 10) {
         my $backend = recovery::ask($url, "select pid from pg_stat_activity where query ~ 'claim|complete' and pid <> pg_backend_pid()
             and backend_type = 'client backend' order by random() limit 1");
         $crashes += $backend ? kill 'KILL', $backend : 0;
