@@ -3,12 +3,12 @@
  *
  *   worker work URL NAME MAX LEASE_MS LOG    claims, works and completes until SIGTERM, in every way that a worker may
  *   worker enqueue URL FIRST LAST BATCH LOG  enqueues payloads FIRST to LAST, skipping what it got no answer for, until SIGTERM
- *   worker hold URL NAME MAX LEASE_MS        claims until the server is gone; after a line on stdin tries every call with what it has
- *   worker fill URL PAGES LOG                enqueues into a SQLite file that may not grow beyond PAGES, until it is full
+ *   worker hold URL NAME MAX LEASE_MS        claims until the server is gone; after a line on stdin tries every call with what
+ * it has worker fill URL PAGES LOG                enqueues into a SQLite file that may not grow beyond PAGES, until it is full
  *
  * It is meant to be killed at any moment, and its server too: it opens its connection again and goes on. Whatever the database
- * acknowledged, it appends to LOG, a line each: "done TASK LEASE" for a completion, "task PAYLOAD TASK" for an enqueued task. What it
- * must never see (an error that no fault explains) ends it with status 1. All on queue "storm".
+ * acknowledged, it appends to LOG, a line each: "done TASK LEASE" for a completion, "task PAYLOAD TASK" for an enqueued task.
+ * What it must never see (an error that no fault explains) ends it with status 1. All on queue "storm".
  */
 #include "cloaca.h"
 
@@ -234,8 +234,8 @@ static int hold(char **arguments)
 
     for (;;) {
         cloaca_tasks *tasks;
-        if (cloaca_claim(connection, queue, arguments[0], 1 + chance(atoi(arguments[1])), atoll(arguments[2]) * 1000, &tasks, &error) !=
-            CLOACA_OK) {
+        if (cloaca_claim(connection, queue, arguments[0], 1 + chance(atoi(arguments[1])), atoll(arguments[2]) * 1000, &tasks,
+                         &error) != CLOACA_OK) {
             break;
         }
         for (size_t i = 0; i < tasks->count && count < sizeof(held) / sizeof(*held); i++) {
@@ -259,7 +259,8 @@ static int hold(char **arguments)
             accepted[call] += outcomes[call] != CLOACA_LEASE_LOST;
         }
     }
-    printf("held %zu extend %zu release %zu fail %zu complete %zu\n", count, accepted[0], accepted[1], accepted[2], accepted[3]);
+    printf("held %zu extend %zu release %zu fail %zu complete %zu\n", count, accepted[0], accepted[1], accepted[2],
+           accepted[3]);
     return 0;
 }
 
