@@ -12,6 +12,7 @@ declare
     role text;
     reason text;
 begin
+    perform cloaca.lock_connect();
     execute format('drop schema if exists %I cascade', tenant.schema_name);
     for role in select r.rolname from pg_roles r where r.rolname in (tenant.username, tenant.owner) loop
         execute format('drop owned by %I', role);

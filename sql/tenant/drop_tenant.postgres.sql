@@ -35,6 +35,7 @@ begin
     return next;
 exception
     when lock_not_available then
-        perform cloaca.raise_condition('tenant_in_use', format('Another session uses "%s".', drop_tenant.schema_name));
+        perform cloaca.raise_condition('tenant_in_use',
+            format('Another session holds a lock on "%s", or on the registry of tenants.', drop_tenant.schema_name));
 end
 $$;

@@ -9,6 +9,7 @@ as $$
 #variable_conflict use_column
 begin
     if has_database_privilege(current_database(), 'connect with grant option') then
+        perform cloaca.lock_connect();
         execute format('grant connect on database %I to %I', current_database(), grant_connect.role);
     end if;
 end

@@ -17,6 +17,7 @@ as $$
 declare
     target record;
 begin
+    perform cloaca.lock_connect();
     perform cloaca.grant_connect(current_user);
     for target in
         select format('database %I', d.datname) as name, p.privilege, d.datname <> current_database() as is_other,

@@ -47,6 +47,12 @@ select ok(to_regnamespace('race_3') is null and to_regrole('race_other') is null
 call cloaca.drop_tenant_all('race');
 call cloaca.drop_tenant_all('race_2');
 
+select is(pg_temp.race('select schema_name from cloaca.create_tenant(''race'', ''race_user'')', 'select schema_name from cloaca.create_tenant(''race_2'', ''race_user_2'')'),
+    'made', 'two tenants at once are both made');
+select is(pg_temp.race('select remaining from cloaca.drop_tenant(''race'') a', 'select remaining from cloaca.drop_tenant(''race_2'') a'), 'made', 'and both closed');
+select is(pg_temp.race('select remaining from cloaca.drop_tenant(''race'') a', 'select remaining from cloaca.drop_tenant(''race_2'') a'), 'made', 'and both dropped');
+select is((select count(*) from pg_roles where rolname ~ '^race_user'), 0::bigint, 'with their roles');
+
 -- The default tenant is made once, however many need it at the same time.
 do $$ begin
     if exists (select from cloaca.list_tenants() where schema_name = 'cloaca_default') then

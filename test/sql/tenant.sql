@@ -28,6 +28,9 @@ select count(*) from pg_roles where rolname = 'test_b_user';
 select to_regnamespace('test_b') is null as is_gone;
 select count(*) from cloaca.list_tenants() where schema_name = 'test_b';
 
+-- The extension's schema goes with the extension alone.
+drop schema cloaca cascade;
+
 -- Names: case counts, 63 bytes are the most, and none is truncated.
 select schema_name, username from cloaca.create_tenant('Test_A', 'Test_A_user');
 select schema_name = repeat('s', 63) as whole, username = repeat('u', 63) as whole
