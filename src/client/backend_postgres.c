@@ -68,6 +68,7 @@ static char *number_parameter(clo_arena *arena, cloaca_type type, int64_t intege
 static char *array_parameter(clo_arena *arena, const clo_value *value, cloaca_type type);
 static cloaca_status run(connection *self, const char *sql, const parameters *given, effect_kind effect, PGresult **result,
                          cloaca_error *error);
+static void end_copy(connection *self, ExecStatusType kind);
 static cloaca_status command(connection *self, const char *sql, effect_kind effect, cloaca_error *error);
 static cloaca_status read_rows(connection *self, const clo_function *function, PGresult *result, const clo_sink *sink,
                                cloaca_error *error);
@@ -554,15 +555,8 @@ static cloaca_status run(connection *self, const char *sql, const parameters *gi
 
         if (kind == PGRES_COPY_IN || kind == PGRES_COPY_OUT || kind == PGRES_COPY_BOTH) {
             PQclear(next);
-            if (kind != PGRES_COPY_OUT) {
-                PQputCopyEnd(self->server, "copy from and to the client is not supported");
-            } else {
-                char *row;
-
-                while (PQgetCopyData(self->server, &row, 0) > 0) {
-                    PQfreemem(row);
-                }
-            }
+            end_copy(self, kind);
+            status = clo_fail(error, CLOACA_NOT_SUPPORTED, "Copying from and to the client is not possible here.");
             continue;
         }
         if (kind == PGRES_TUPLES_OK || kind == PGRES_COMMAND_OK || kind == PGRES_EMPTY_QUERY) {
@@ -588,6 +582,20 @@ static cloaca_status run(connection *self, const char *sql, const parameters *gi
     }
     *result = last;
     return CLOACA_OK;
+}
+
+/* Sends nothing and reads past what comes, so that the connection can be used again. */
+static void end_copy(connection *self, ExecStatusType kind)
+{
+    char *row;
+
+    if (kind == PGRES_COPY_OUT) {
+        while (PQgetCopyData(self->server, &row, 0) > 0) {
+            PQfreemem(row);
+        }
+    } else {
+        PQputCopyEnd(self->server, "the client copies nothing");
+    }
 }
 
 static cloaca_status command(connection *self, const char *sql, effect_kind effect, cloaca_error *error)

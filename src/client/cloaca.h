@@ -97,9 +97,10 @@ const char *cloaca_status_sqlstate(cloaca_status status);
  * Opens a connection.
  *
  * url: postgresql://user:password@host:port/database?option=value, with libpq's options and `schema` (the tenant's schema;
- *      the role's own tenant without it); or sqlite:///relative.db, sqlite:////absolute.db, sqlite:///:memory: with `mode`
- *      (ro, rw, rwc: the default), `_journal_mode` (WAL), `_synchronous` (NORMAL) and `_busy_timeout` (5000, milliseconds).
- * A SQLite file gets its tables at the first call. On failure *connection is NULL.
+ *      the role's own tenant without it; pool_min_size and its like are for pools, and checked alone); or
+ * sqlite:///relative.db, sqlite:////absolute.db, sqlite:///:memory: with `mode` (ro, rw, rwc: the default), `_journal_mode`
+ * (WAL), `_synchronous` (NORMAL) and `_busy_timeout` (5000, milliseconds). A SQLite file gets its tables at the first call. On
+ * failure *connection is NULL.
  */
 cloaca_status cloaca_open(const char *url, cloaca **connection, cloaca_error *error);
 
@@ -119,7 +120,11 @@ cloaca_backend cloaca_backend_of(const cloaca *connection);
  * harmless. */
 cloaca_status cloaca_init(cloaca *connection, cloaca_error *error);
 
-/* One transaction around several calls; nested begins are refused with CLOACA_IN_TRANSACTION. */
+/*
+ * One transaction around several calls; nested begins are refused with CLOACA_IN_TRANSACTION. A call that fails changes
+ * nothing. On PostgreSQL the transaction can then only be rolled back, as transaction_aborted says; on SQLite it goes on
+ * without the call.
+ */
 cloaca_status cloaca_begin(cloaca *connection, cloaca_error *error);
 cloaca_status cloaca_commit(cloaca *connection, cloaca_error *error);
 cloaca_status cloaca_rollback(cloaca *connection, cloaca_error *error);
