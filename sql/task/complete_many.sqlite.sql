@@ -1,6 +1,7 @@
 -- @function complete_many(tasks bigint[], lease_ids bigint[], results jsonb[] = null) -> task bigint, outcome text
 --
--- The scratch table carries the outcomes past the statements that act on them.
+-- The scratch table carries the outcomes past the statements that act on them. Where no queue keeps anything, nothing is looked
+-- up for history and keys.
 
 -- @raise invalid_argument
 select detail from (select case
@@ -26,20 +27,22 @@ select task.n, task.id, lease.id, case
     else 'lease_lost' end
 from task join lease on lease.n = task.n left join cloaca_task t on t.id = task.id and t.lease_id = lease.id;
 
-with result as materialized (
-    select key as n, case
-        when type in ('object', 'array') then value
-        when type <> 'null' then :results -> fullkey
-        end as value
-    from json_each(:results)
-)
 insert into cloaca_task_history (task, queue, finished_at, state, priority, run_at, attempt, max_attempts, lease_id, claimed_at,
-    enqueued_at, execution, name, worker, key, payload, result, errors)
+    enqueued_at, execution, name, worker, key, payload, errors, result)
 select t.id, t.queue, :now, s.outcome, t.priority, t.run_at, t.attempt, t.max_attempts, t.lease_id, t.claimed_at,
-    t.enqueued_at, t.execution, t.name, t.worker, t.key, t.payload, r.value, t.errors
-from cloaca_scratch s join cloaca_task t on t.id = s.task and t.lease_id = s.lease_id
-    join cloaca_queue q on q.queue = t.queue and q.retention > 0 left join result r on r.n = s.n and s.outcome = 'completed'
-where s.outcome <> 'lease_lost'
+    t.enqueued_at, t.execution, t.name, t.worker, t.key, t.payload, t.errors, case
+        when :results is null or s.outcome <> 'completed' or r.type = 'null' then null
+        when r.type in ('object', 'array') then r.value
+        when r.type = 'text' then json_quote(r.value)
+        when r.type in ('true', 'false') then r.type
+        when typeof(r.value) = 'integer' then r.value
+        else :results -> r.fullkey
+        end
+from json_each(case when exists (select 1 from cloaca_queue where retention > 0) then coalesce(:results, :tasks) end) r
+    cross join cloaca_scratch s on s.n = r.key and s.outcome <> 'lease_lost'
+    join cloaca_task t on t.id = s.task and t.lease_id = s.lease_id
+    join cloaca_queue q on q.queue = t.queue
+where q.retention > 0
 order by s.n
 on conflict (task) do nothing;
 
@@ -47,7 +50,7 @@ insert into cloaca_finished_key (queue, key, task, until)
 select t.queue, t.key, t.id, :now + q.key_retention
 from cloaca_scratch s join cloaca_task t on t.id = s.task
     join cloaca_queue q on q.queue = t.queue and q.key_retention > 0
-where s.outcome = 'completed' and t.key is not null
+where s.outcome = 'completed' and t.key is not null and exists (select 1 from cloaca_queue where key_retention > 0)
 on conflict (queue, key) do update set task = excluded.task, until = excluded.until;
 
 delete from cloaca_task where id in (select task from cloaca_scratch where outcome <> 'lease_lost');

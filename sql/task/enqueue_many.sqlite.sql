@@ -54,7 +54,13 @@ with keyed (n, key) as materialized (
 )
 select :queue, :priority, coalesce(:run_at, :now + :delay, :now),
     coalesce(:max_attempts, (select max_attempts from cloaca_queue where queue = :queue), 3), :now, :name, k.key,
-    case when p.type in ('object', 'array') then p.value else :payloads -> p.fullkey end, :retry
+    case
+        when p.type in ('object', 'array') then p.value
+        when p.type = 'text' then json_quote(p.value)
+        when p.type in ('true', 'false') then p.type
+        when typeof(p.value) = 'integer' then p.value
+        else :payloads -> p.fullkey
+        end, :retry
 from json_each(:payloads) p left join keyed k on k.n = p.key left join first f on f.key = k.key
 where k.key is null
     or k.n = f.n
