@@ -97,10 +97,11 @@ const char *cloaca_status_sqlstate(cloaca_status status);
  * Opens a connection.
  *
  * url: postgresql://user:password@host:port/database?option=value, with libpq's options and `schema` (the tenant's schema;
- *      the role's own tenant without it; pool_min_size and its like are for pools, and checked alone); or
- * sqlite:///relative.db, sqlite:////absolute.db, sqlite:///:memory: with `mode` (ro, rw, rwc: the default), `_journal_mode`
- * (WAL), `_synchronous` (NORMAL) and `_busy_timeout` (5000, milliseconds). A SQLite file gets its tables at the first call. On
- * failure *connection is NULL.
+ *      the role's own tenant without it); pool_min_size, pool_max_size and pool_timeout are for pools, and only checked here.
+ *      Or sqlite:///relative.db, sqlite:////absolute.db, sqlite:///:memory: with `mode` (ro, rw, rwc: the default),
+ *      `_journal_mode` (WAL), `_synchronous` (NORMAL) and `_busy_timeout` (5000, milliseconds).
+ *
+ * A SQLite file gets its tables at the first call. On failure *connection is NULL.
  */
 cloaca_status cloaca_open(const char *url, cloaca **connection, cloaca_error *error);
 
