@@ -61,10 +61,10 @@ begin
             select i.n, i.payload, i.key, case when i.key is null then i.n else min(i.n) over (partition by i.key) end as first_n
             from unnest($1, $2) with ordinality as i (payload, key, n)
         ), known as (
-            select i.n, i.first_n, i.payload, i.key, coalesce(t.id, f.task) as taken
+            -- Looked up key by key: a join might read the whole backlog.
+            select i.n, i.first_n, i.payload, i.key, coalesce((select t.id from %1$I.cloaca_task t where t.queue = $3 and t.key = i.key),
+                (select f.task from %1$I.cloaca_finished_key f where f.queue = $3 and f.key = i.key and f.until > $6)) as taken
             from item i
-            left join %1$I.cloaca_task t on t.queue = $3 and t.key = i.key
-            left join %1$I.cloaca_finished_key f on f.queue = $3 and f.key = i.key and f.until > $6
             order by i.n
         ), numbered as materialized (
             select k.*, case when k.n = k.first_n and k.taken is null

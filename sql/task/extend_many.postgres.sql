@@ -25,15 +25,15 @@ begin
     lease := cloaca.microseconds(extend_many.lease, 'lease', true) * interval '1 microsecond';
     -- Rows are locked in the order of their ids, as in finish. What is cancelled while this waits, the second statement sees.
     execute format($query$
-        with held as (
-            select t.id from %1$I.cloaca_task t join (select distinct * from unnest($1, $2)) p (task, lease_id)
-                on t.id = p.task and t.lease_id = p.lease_id
-            where not t.cancelled
-            order by t.id for update of t
+        with held as materialized (
+            select t.id, t.lease_id from %1$I.cloaca_task t
+            where t.id = any ($1) and t.lease_id = any ($2) and not t.cancelled
+            order by t.id for update
         ), extended as (
             update %1$I.cloaca_task t set lease_until = $3
                 + coalesce($4, (select q.lease from %1$I.cloaca_queue q where q.queue = t.queue), interval '30 seconds')
-            where t.id = any (array(select id from held))
+            where t.id = any (array(
+                select h.id from held h where (h.id, h.lease_id) in (select * from unnest($1, $2))))
             returning t.id, t.lease_id, t.lease_until
         )
         select array_agg(id) as tasks, array_agg(lease_id) as lease_ids, array_agg(lease_until) as ends from extended

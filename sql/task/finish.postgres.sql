@@ -3,25 +3,42 @@
 -- Ends live tasks that are held under the given leases: as completed those that nobody cancelled, as cancelled those that
 -- somebody did. Keeps history and keys as the queue says. Pairs that do not match are left alone and not returned.
 --
--- Rows are locked in the order of their ids, so that two calls with the same tasks in another order cannot deadlock.
+-- Rows are locked in the order of their ids, so that two calls with the same tasks in another order cannot deadlock. They are found
+-- by an array of ids and nothing is joined by nested loops: a planner misled by old statistics would read the whole table, or compare
+-- every task with every other. Where no queue keeps anything the statement is short, since planning is most of its cost.
 create function cloaca.finish(tenant text, state text, tasks bigint[], lease_ids bigint[], results jsonb[], at timestamptz)
 returns table (task bigint, lease_id bigint)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set enable_nestloop = off
 as $$
 #variable_conflict use_column
+declare
+    held constant text := format($query$
+        with held as materialized (
+            select t.id, t.lease_id from %1$I.cloaca_task t
+            where t.id = any ($2) and t.lease_id = any ($3) and t.cancelled = ($1 = 'cancelled')
+            order by t.id for update
+        ), gone as (
+            delete from %1$I.cloaca_task t where t.id = any (array(
+                select h.id from held h where (h.id, h.lease_id) in (select * from unnest($2, $3))))
+            returning t.*
+        )$query$, tenant);
+    is_kept boolean;
 begin
-    return query execute format($query$
-        with pair as materialized (
+    execute format($query$
+        select exists (select from %I.cloaca_queue q where q.retention > interval '0' or q.key_retention > interval '0')
+        $query$, tenant) into is_kept;
+    if not is_kept then
+        return query execute held || ' select g.id, g.lease_id from gone g' using finish.state, finish.tasks, finish.lease_ids;
+        return;
+    end if;
+
+    return query execute held || format($query$,
+        pair as (
             select distinct on (p.task, p.lease_id) p.task, p.lease_id, p.result
             from unnest($2, $3, $4) with ordinality as p (task, lease_id, result, n)
             order by p.task, p.lease_id, p.n
-        ), held as (
-            select t.id from %1$I.cloaca_task t join pair p on t.id = p.task and t.lease_id = p.lease_id
-            where t.cancelled = ($1 = 'cancelled')
-            order by t.id for update of t
-        ), gone as (
-            delete from %1$I.cloaca_task t where t.id = any (array(select id from held)) returning t.*
         ), history as (
             insert into %1$I.cloaca_task_history (task, queue, finished_at, state, priority, run_at, attempt, max_attempts,
                 lease_id, claimed_at, enqueued_at, execution, name, worker, key, payload, result, errors)

@@ -15,8 +15,10 @@ declare
 begin
     for n in execute format($query$
         with finished as (
-            delete from %1$I.cloaca_task t using unnest($1, $2, $4) as i (task, is_new, key), %1$I.cloaca_finished_key f
-            where i.is_new and t.id = i.task and f.queue = $3 and f.key = i.key and f.until > $5
+            delete from %1$I.cloaca_task t where t.id = any (array(
+                select i.task from unnest($1, $2, $4) as i (task, is_new, key)
+                where i.is_new and exists (select from %1$I.cloaca_finished_key f
+                    where f.queue = $3 and f.key = i.key and f.until > $5)))
             returning t.id
         )
         select i.n from unnest($1) with ordinality as i (task, n)
