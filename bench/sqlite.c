@@ -31,11 +31,11 @@ typedef struct bench {
 } bench;
 
 /* One transaction or, for a lifecycle, two. */
-typedef void step(bench *bench);
+typedef void step_function(bench *bench);
 
-static step bare_enqueue, bare_lifecycle, library_enqueue, library_lifecycle;
-static double rate(bench *bench, step *step, double seconds);
-static void fill(bench *bench, step *enqueue);
+static step_function bare_enqueue, bare_lifecycle, library_enqueue, library_lifecycle;
+static double rate(bench *bench, step_function *step, double seconds);
+static void fill(bench *bench, step_function *enqueue);
 static void open_bare(bench *bench, const char *path);
 static void open_library(bench *bench, const char *path);
 static sqlite3_stmt *prepare(sqlite3 *database, const char *sql);
@@ -88,7 +88,7 @@ int main(int count, char **arguments)
 }
 
 /* Tasks a second. A lifecycle puts back what it takes, outside of the clock, so that the backlog stays. */
-static double rate(bench *bench, step *step, double seconds)
+static double rate(bench *bench, step_function *step, double seconds)
 {
     double spent = 0;
     size_t tasks = 0;
@@ -104,13 +104,13 @@ static double rate(bench *bench, step *step, double seconds)
         }
         spent += now() - begun;
         if (step == bare_lifecycle || step == library_lifecycle) {
-            fill(bench, step == bare_lifecycle ? bare_enqueue : library_enqueue);
+            fill(bench, step == library_lifecycle ? library_enqueue : bare_enqueue);
         }
     }
     return (double) tasks / spent;
 }
 
-static void fill(bench *bench, step *enqueue)
+static void fill(bench *bench, step_function *enqueue)
 {
     size_t batch = bench->batch;
 

@@ -10,6 +10,7 @@
  * acknowledged, it appends to LOG, a line each: "done TASK LEASE" for a completion, "task PAYLOAD TASK" for an enqueued task.
  * What it must never see (an error that no fault explains) ends it with status 1. All on queue "storm".
  */
+#define _POSIX_C_SOURCE 200809L
 #include "cloaca.h"
 
 #include <errno.h>
