@@ -45,8 +45,8 @@ static double now(void);
 
 int main(int count, char **arguments)
 {
-    double seconds = count > 1 ? atof(arguments[1]) : 5;
-    int rounds = count > 2 ? atoi(arguments[2]) : 2;
+    double seconds = (count > 1 ? atof(arguments[1]) : 5) / 4;
+    int rounds = (count > 2 ? atoi(arguments[2]) : 2) * 4;
     static const size_t batches[] = {1, 10, MOST};
     char folder[] = "/tmp/cloaca-bench-XXXXXX";
     char path[2][sizeof(folder) + 16];
