@@ -5,8 +5,8 @@
  *
  * Both work on a file of their own in the temporary folder, with the same table, indexes and settings (WAL, synchronous
  * NORMAL); one process, no other writers. The bare statements are prepared once and run in transactions of their own, as a
- * careful programmer would. They take turns, for SECONDS each, ROUNDS times. Prints a line for each case: scenario, batch,
- * tasks a second of the bare statements and of the library, parted by tabs.
+ * careful programmer would. They take turns, four times in each of ROUNDS, for a quarter of SECONDS each. Prints a line for
+ * each case: scenario, batch, tasks a second of the bare statements and of the library, parted by tabs.
  */
 #define _POSIX_C_SOURCE 200809L
 #include "cloaca.h"
