@@ -213,6 +213,9 @@ cloaca_status cloaca_claim(cloaca *connection, const char *queue, const char *wo
 void cloaca_tasks_free(cloaca_tasks *tasks);
 cloaca_status cloaca_extend(cloaca *connection, int64_t task, int64_t lease_id, int64_t lease, int64_t *lease_until,
                             cloaca_error *error);
+/* outcomes as for cloaca_complete_many: CLOACA_OK where the lease goes on. */
+cloaca_status cloaca_extend_many(cloaca *connection, size_t count, const int64_t *tasks, const int64_t *lease_ids,
+                                 int64_t lease, cloaca_status *outcomes, cloaca_error *error);
 cloaca_status cloaca_complete(cloaca *connection, int64_t task, int64_t lease_id, const char *result, cloaca_error *error);
 /* outcomes, unless NULL, gets CLOACA_OK, CLOACA_LEASE_LOST or CLOACA_CANCELLED for each task. */
 cloaca_status cloaca_complete_many(cloaca *connection, size_t count, const int64_t *tasks, const int64_t *lease_ids,
@@ -222,6 +225,16 @@ cloaca_status cloaca_fail(cloaca *connection, int64_t task, int64_t lease_id, co
                           bool *dead, cloaca_error *error);
 cloaca_status cloaca_release(cloaca *connection, int64_t task, int64_t lease_id, cloaca_error *error);
 cloaca_status cloaca_defer_until(cloaca *connection, int64_t task, int64_t lease_id, int64_t run_at, cloaca_error *error);
+/* *cancelling, unless NULL, says whether a worker still holds the task; otherwise it is gone. */
+cloaca_status cloaca_cancel_task(cloaca *connection, int64_t task, bool *cancelling, cloaca_error *error);
+/* Either a task (0: none) or a queue (NULL: none), whose oldest `max` dead letters go back (0: all). *retried may be NULL. */
+cloaca_status cloaca_retry_task(cloaca *connection, int64_t task, const char *queue, int32_t max, int64_t *retried,
+                                cloaca_error *error);
+/* The rows, as from cloaca_call, to be freed with cloaca_result_free; *result is NULL when the call failed. */
+cloaca_status cloaca_get_task(cloaca *connection, int64_t task, cloaca_result **result, cloaca_error *error);
+/* NULL for queue, state and name: any. Tasks after the id `after` (0: from the first), at most `max` (0: the default, 100). */
+cloaca_status cloaca_list_tasks(cloaca *connection, const char *queue, const char *state, const char *name, int64_t after,
+                                int32_t max, cloaca_result **result, cloaca_error *error);
 
 /*
  * For tests: fixes the clock of this connection (microseconds; CLOACA_NO_TIME: the real one again), and the random number

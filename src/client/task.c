@@ -28,6 +28,7 @@ typedef struct enqueued {
 } enqueued;
 
 typedef struct outcomes {
+    int column;
     size_t count;
     size_t capacity;
     cloaca_status *statuses;
@@ -43,6 +44,8 @@ static cloaca_status integer_array(cloaca *connection, const int64_t *integers, 
                                    cloaca_error *error);
 static cloaca_status run(cloaca *connection, const clo_function *function, const clo_value *values, const clo_sink *sink,
                          cloaca_error *error);
+static cloaca_status run_for_result(cloaca *connection, const clo_function *function, const clo_value *values,
+                                    cloaca_result **result, cloaca_error *error);
 static cloaca_status lease_call(cloaca *connection, const clo_function *function, int64_t task, int64_t lease_id,
                                 clo_value last, const clo_sink *sink, cloaca_error *error);
 static bool take_enqueued(void *context, const clo_value *values);
@@ -50,6 +53,8 @@ static bool take_task(void *context, const clo_value *values);
 static bool take_outcome(void *context, const clo_value *values);
 static bool take_lease(void *context, const clo_value *values);
 static bool take_dead(void *context, const clo_value *values);
+static bool take_cancelling(void *context, const clo_value *values);
+static bool take_retried(void *context, const clo_value *values);
 static bool take_nothing(void *context, const clo_value *values);
 static clo_value integer_value(int64_t integer);
 static clo_value text_value(const char *text);
@@ -150,6 +155,24 @@ cloaca_status cloaca_extend(cloaca *connection, int64_t task, int64_t lease_id, 
                       &(clo_sink){take_lease, lease_until}, error);
 }
 
+cloaca_status cloaca_extend_many(cloaca *connection, size_t count, const int64_t *tasks, const int64_t *lease_ids,
+                                 int64_t lease, cloaca_status *statuses, cloaca_error *error)
+{
+    clo_value values[CLO_PARAMETER_LIMIT] = {0};
+    outcomes rows = {CLO_EXTEND_MANY_COL_OUTCOME, 0, count, statuses};
+    cloaca_status status;
+
+    clo_arena_reset(&connection->scratch);
+    values[CLO_EXTEND_MANY_ARG_LEASE] = interval_value(lease);
+    status = integer_array(connection, tasks, count, &values[CLO_EXTEND_MANY_ARG_TASKS], error);
+    if (status == CLOACA_OK) {
+        status = integer_array(connection, lease_ids, count, &values[CLO_EXTEND_MANY_ARG_LEASE_IDS], error);
+    }
+    return status == CLOACA_OK
+               ? run(connection, &clo_functions[CLO_EXTEND_MANY], values, &(clo_sink){take_outcome, &rows}, error)
+               : status;
+}
+
 cloaca_status cloaca_complete(cloaca *connection, int64_t task, int64_t lease_id, const char *result, cloaca_error *error)
 {
     clo_value values[CLO_PARAMETER_LIMIT] = {0};
@@ -169,7 +192,7 @@ cloaca_status cloaca_complete_many(cloaca *connection, size_t count, const int64
 {
     const clo_function *function = &clo_functions[CLO_COMPLETE_MANY];
     clo_value values[CLO_PARAMETER_LIMIT] = {0};
-    outcomes rows = {0, count, statuses};
+    outcomes rows = {CLO_COMPLETE_MANY_COL_OUTCOME, 0, count, statuses};
     cloaca_status status;
 
     clo_arena_reset(&connection->scratch);
@@ -216,14 +239,75 @@ cloaca_status cloaca_defer_until(cloaca *connection, int64_t task, int64_t lease
     return lease_call(connection, &clo_functions[CLO_DEFER_UNTIL], task, lease_id, time, &nothing, error);
 }
 
+cloaca_status cloaca_cancel_task(cloaca *connection, int64_t task, bool *cancelling, cloaca_error *error)
+{
+    const clo_value values[CLO_PARAMETER_LIMIT] = {[CLO_CANCEL_TASK_ARG_TASK] = integer_value(task)};
+
+    return run(connection, &clo_functions[CLO_CANCEL_TASK], values, &(clo_sink){take_cancelling, cancelling}, error);
+}
+
+cloaca_status cloaca_retry_task(cloaca *connection, int64_t task, const char *queue, int32_t max, int64_t *retried,
+                                cloaca_error *error)
+{
+    const clo_function *function = &clo_functions[CLO_RETRY_TASK];
+    clo_value values[CLO_PARAMETER_LIMIT] = {0};
+    cloaca_status status = CLOACA_OK;
+
+    if (task != 0) {
+        values[CLO_RETRY_TASK_ARG_TASK] = integer_value(task);
+    }
+    if (queue != NULL) {
+        status = read_parameter(connection, function, CLO_RETRY_TASK_ARG_QUEUE, queue, values, error);
+    }
+    if (max != 0) {
+        values[CLO_RETRY_TASK_ARG_MAX] = integer_value(max);
+    }
+    return status == CLOACA_OK ? run(connection, function, values, &(clo_sink){take_retried, retried}, error) : status;
+}
+
+cloaca_status cloaca_get_task(cloaca *connection, int64_t task, cloaca_result **result, cloaca_error *error)
+{
+    const clo_value values[CLO_PARAMETER_LIMIT] = {[CLO_GET_TASK_ARG_TASK] = integer_value(task)};
+
+    return run_for_result(connection, &clo_functions[CLO_GET_TASK], values, result, error);
+}
+
+cloaca_status cloaca_list_tasks(cloaca *connection, const char *queue, const char *state, const char *name, int64_t after,
+                                int32_t max, cloaca_result **result, cloaca_error *error)
+{
+    const clo_function *function = &clo_functions[CLO_LIST_TASKS];
+    const char *const texts[] = {queue, state, name};
+    const int places[] = {CLO_LIST_TASKS_ARG_QUEUE, CLO_LIST_TASKS_ARG_STATE, CLO_LIST_TASKS_ARG_NAME};
+    clo_value values[CLO_PARAMETER_LIMIT] = {0};
+    cloaca_status status = CLOACA_OK;
+
+    *result = NULL;
+    for (size_t i = 0; i < 3 && status == CLOACA_OK; i++) {
+        if (texts[i] != NULL) {
+            status = read_parameter(connection, function, places[i], texts[i], values, error);
+        }
+    }
+    if (after != 0) {
+        values[CLO_LIST_TASKS_ARG_AFTER] = integer_value(after);
+    }
+    if (max != 0) {
+        values[CLO_LIST_TASKS_ARG_MAX] = integer_value(max);
+    }
+    return status == CLOACA_OK ? run_for_result(connection, function, values, result, error) : status;
+}
+
 /* What enqueue and enqueue_many have in common; `positions` says where their arguments are. */
 static cloaca_status enqueue_values(cloaca *connection, const clo_function *function, const cloaca_enqueue_options *options,
                                     const int positions[8], clo_value *values, cloaca_error *error)
 {
-    const char *const texts[] = {options->name, options->queue, options->retry};
+    const char *const texts[] = {options != NULL ? options->name : NULL, options != NULL ? options->queue : NULL,
+                                 options != NULL ? options->retry : NULL};
     const int places[] = {positions[0], positions[1], positions[7]};
     cloaca_status status = CLOACA_OK;
 
+    if (options == NULL) {
+        return clo_fail(error, CLOACA_INVALID_ARGUMENT, "The options are missing.");
+    }
     values[positions[0]] = text_value(options->name);
     for (size_t i = 0; i < 3 && status == CLOACA_OK; i++) {
         if (texts[i] != NULL) {
@@ -257,6 +341,10 @@ static cloaca_status read_array(cloaca *connection, const clo_function *function
     clo_buffer buffer = {0};
     cloaca_status status = CLOACA_OK;
 
+    if (texts == NULL) {
+        values[position] = text_value(NULL);
+        return CLOACA_OK;
+    }
     clo_buffer_byte(&buffer, '[');
     for (size_t i = 0; i < count && status == CLOACA_OK; i++) {
         clo_value value;
@@ -290,9 +378,13 @@ static cloaca_status integer_array(cloaca *connection, const int64_t *integers, 
                                    cloaca_error *error)
 {
     /* Twenty digits and a sign, and what stands between two of them. */
-    char *text = count > SIZE_MAX / 32 ? NULL : clo_arena_allocate(&connection->scratch, count * 22 + 3);
+    char *text = integers == NULL || count > SIZE_MAX / 32 ? NULL : clo_arena_allocate(&connection->scratch, count * 22 + 3);
     size_t length = 0;
 
+    if (integers == NULL) {
+        *value = text_value(NULL);
+        return CLOACA_OK;
+    }
     if (text == NULL) {
         return clo_no_memory(error);
     }
@@ -311,6 +403,25 @@ static cloaca_status run(cloaca *connection, const clo_function *function, const
 {
     clo_error_clear(error);
     return clo_call(connection, function, values, sink, error);
+}
+
+static cloaca_status run_for_result(cloaca *connection, const clo_function *function, const clo_value *values,
+                                    cloaca_result **result, cloaca_error *error)
+{
+    cloaca_result *rows = clo_result_new(function);
+    cloaca_status status;
+
+    *result = NULL;
+    if (rows == NULL) {
+        return clo_no_memory(error);
+    }
+    status = run(connection, function, values, &(clo_sink){clo_result_row, rows}, error);
+    if (status == CLOACA_OK) {
+        *result = rows;
+    } else {
+        cloaca_result_free(rows);
+    }
+    return status;
 }
 
 /* The functions that take a task, a lease and perhaps one argument more start with these two. */
@@ -378,13 +489,14 @@ static bool take_task(void *context, const clo_value *values)
 static bool take_outcome(void *context, const clo_value *values)
 {
     outcomes *rows = context;
-    const char *outcome = values[CLO_COMPLETE_MANY_COL_OUTCOME].text;
+    const char *outcome = values[rows->column].text;
 
     if (rows->count == rows->capacity || outcome == NULL) {
         return true;
     }
     if (rows->statuses != NULL) {
-        rows->statuses[rows->count] = strcmp(outcome, "completed") == 0 ? CLOACA_OK : clo_status_named(outcome);
+        rows->statuses[rows->count] =
+            strcmp(outcome, "completed") == 0 || strcmp(outcome, "extended") == 0 ? CLOACA_OK : clo_status_named(outcome);
     }
     rows->count++;
     return true;
@@ -402,6 +514,24 @@ static bool take_dead(void *context, const clo_value *values)
 {
     if (context != NULL) {
         *(bool *) context = values[CLO_FAIL_COL_STATE].text != NULL && strcmp(values[CLO_FAIL_COL_STATE].text, "dead") == 0;
+    }
+    return true;
+}
+
+static bool take_cancelling(void *context, const clo_value *values)
+{
+    const char *state = values[CLO_CANCEL_TASK_COL_STATE].text;
+
+    if (context != NULL) {
+        *(bool *) context = state != NULL && strcmp(state, "cancelling") == 0;
+    }
+    return true;
+}
+
+static bool take_retried(void *context, const clo_value *values)
+{
+    if (context != NULL) {
+        *(int64_t *) context = values[CLO_RETRY_TASK_COL_RETRIED].integer;
     }
     return true;
 }

@@ -184,6 +184,13 @@ static void many_tasks_live(void **state)
         leases[i] = tasks->tasks[i].lease_id;
     }
     leases[1]++;
+    assert_ok(cloaca_extend_many(connection, 3, done, leases, 60000000, outcomes, &error));
+    assert_int_equal(outcomes[0], CLOACA_OK);
+    assert_int_equal(outcomes[1], CLOACA_LEASE_LOST);
+    assert_int_equal(outcomes[2], CLOACA_OK);
+    assert_ok(cloaca_extend_many(connection, 3, done, leases, CLOACA_NO_INTERVAL, NULL, &error));
+    assert_condition(cloaca_extend_many(connection, 3, NULL, leases, CLOACA_NO_INTERVAL, NULL, &error),
+                     CLOACA_INVALID_ARGUMENT);
     assert_ok(cloaca_complete_many(connection, 3, done, leases, results, outcomes, &error));
     assert_int_equal(outcomes[0], CLOACA_OK);
     assert_int_equal(outcomes[1], CLOACA_LEASE_LOST);
@@ -193,6 +200,57 @@ static void many_tasks_live(void **state)
                          ? cloaca_call(connection, "complete_many", "{\"tasks\": [1], \"lease_ids\": []}", NULL, &error)
                          : CLOACA_OK,
                      CLOACA_INVALID_ARGUMENT);
+    cloaca_close(connection);
+}
+
+static void tasks_are_looked_after(void **state)
+{
+    cloaca *connection = open_file("after.db", "");
+    cloaca_enqueue_options options = CLOACA_ENQUEUE_INIT;
+    cloaca_result *result;
+    cloaca_tasks *tasks;
+    cloaca_error error;
+    int64_t task, retried;
+    bool cancelling;
+
+    (void) state;
+    options.name = "x";
+    assert_ok(cloaca_enqueue(connection, &options, &task, NULL, &error));
+    assert_ok(cloaca_enqueue(connection, &options, NULL, NULL, &error));
+    assert_ok(cloaca_get_task(connection, task, &result, &error));
+    assert_string_equal(cloaca_result_get(result, 0, "state"), "ready");
+    cloaca_result_free(result);
+    assert_ok(cloaca_list_tasks(connection, NULL, NULL, NULL, 0, 0, &result, &error));
+    assert_int_equal(cloaca_result_rows(result), 2);
+    cloaca_result_free(result);
+    assert_ok(cloaca_list_tasks(connection, "default", "ready", "x", task, 1, &result, &error));
+    assert_int_equal(cloaca_result_rows(result), 1);
+    assert_string_equal(cloaca_result_get(result, 0, "task"), "2");
+    cloaca_result_free(result);
+    assert_condition(cloaca_list_tasks(connection, NULL, "odd", NULL, 0, 0, &result, &error), CLOACA_INVALID_ARGUMENT);
+    assert_null(result);
+    assert_condition(cloaca_get_task(connection, 99, &result, &error), CLOACA_UNKNOWN_TASK);
+    assert_null(result);
+
+    assert_ok(cloaca_cancel_task(connection, 2, &cancelling, &error));
+    assert_false(cancelling);
+    assert_condition(cloaca_cancel_task(connection, 2, NULL, &error), CLOACA_UNKNOWN_TASK);
+    for (int i = 0; i < 2; i++) {
+        tasks = claim(connection, 1);
+        assert_ok(cloaca_fail(connection, task, tasks->tasks[0].lease_id, "no", true, CLOACA_NO_INTERVAL, NULL, &error));
+        cloaca_tasks_free(tasks);
+        assert_ok(cloaca_retry_task(connection, i == 0 ? task : 0, i == 0 ? NULL : "default", i, &retried, &error));
+        assert_int_equal(retried, 1);
+    }
+    assert_condition(cloaca_retry_task(connection, 0, NULL, 0, NULL, &error), CLOACA_INVALID_ARGUMENT);
+    tasks = claim(connection, 1);
+    assert_ok(cloaca_cancel_task(connection, task, &cancelling, &error));
+    assert_true(cancelling);
+    cloaca_tasks_free(tasks);
+
+    assert_condition(cloaca_enqueue(connection, NULL, NULL, NULL, &error), CLOACA_INVALID_ARGUMENT);
+    assert_condition(cloaca_enqueue_many(connection, NULL, 0, NULL, NULL, NULL, NULL, &error), CLOACA_INVALID_ARGUMENT);
+    assert_condition(cloaca_enqueue_many(connection, &options, 1, NULL, NULL, NULL, NULL, &error), CLOACA_INVALID_ARGUMENT);
     cloaca_close(connection);
 }
 
@@ -575,6 +633,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_task_lives),
         cmocka_unit_test(many_tasks_live),
+        cmocka_unit_test(tasks_are_looked_after),
         cmocka_unit_test(transactions_are_whole),
         cmocka_unit_test(closing_rolls_back),
         cmocka_unit_test(borrowed_connections_stay_as_they_are),
