@@ -31,6 +31,8 @@ typedef struct clo_backend {
     /* The verifier that the server stores in place of the password, in the arena. */
     cloaca_status (*verifier)(cloaca *connection, const char *password, clo_arena *arena, const char **verifier,
                               cloaca_error *error);
+    /* Where the server was found: a host's name or the directory of its socket; NULL when that is not known. */
+    const char *(*host)(cloaca *connection);
     bool (*in_transaction)(cloaca *connection);
     void (*close)(cloaca *connection);
 } clo_backend;

@@ -250,6 +250,11 @@ static cloaca_status make_verifier(cloaca *base, const char *password, clo_arena
     return *verifier == NULL ? clo_no_memory(error) : CLOACA_OK;
 }
 
+static const char *server_host(cloaca *base)
+{
+    return PQhost(((connection *) base)->server);
+}
+
 /* A lost connection has no transaction any more, but that is for the next call to find out. */
 static bool in_transaction(cloaca *base)
 {
@@ -278,6 +283,7 @@ static const clo_backend backend = {
     .set_clock = set_clock,
     .set_random = set_random,
     .verifier = make_verifier,
+    .host = server_host,
     .in_transaction = in_transaction,
     .close = close_connection,
 };

@@ -14,6 +14,8 @@
 #define ALPHABET "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 static bool generate(char *password);
+static bool add_host(cloaca_result *result, const char *host, clo_arena *arena);
+static bool names_host(const char *url);
 static bool add_password(cloaca_result *result, const char *password, clo_arena *arena);
 static size_t percent_encode(const char *text, char *encoded);
 static int password_position(const clo_function *function);
@@ -50,6 +52,9 @@ cloaca_status clo_call_with_credentials(cloaca *connection, const clo_function *
     if (status == CLOACA_OK) {
         status = clo_call(connection, function, values, &(clo_sink){clo_result_row, *result}, error);
     }
+    if (status == CLOACA_OK && !add_host(*result, connection->backend->host(connection), &connection->scratch)) {
+        status = clo_no_memory(error);
+    }
     if (status == CLOACA_OK && password != NULL && !add_password(*result, password, &connection->scratch)) {
         status = clo_no_memory(error);
     }
@@ -77,6 +82,48 @@ static bool generate(char *password)
     password[length] = '\0';
     explicit_bzero(bytes, sizeof(bytes));
     return good;
+}
+
+/* A server that may not tell the directory of its socket leaves the host out: what this connection found others find too. */
+static bool add_host(cloaca_result *result, const char *host, clo_arena *arena)
+{
+    for (size_t row = 0; row < cloaca_result_rows(result); row++) {
+        const char *url = cloaca_result_get(result, row, "connection_string");
+
+        if (url != NULL && host != NULL && *host != '\0' && !names_host(url)) {
+            char *text = clo_arena_allocate(arena, strlen(url) + 3 * strlen(host) + 7);
+            size_t length = strlen(url);
+
+            if (text == NULL) {
+                return false;
+            }
+            memcpy(text, url, length);
+            text[length++] = strchr(url, '?') != NULL ? '&' : '?';
+            memcpy(text + length, "host=", 5);
+            length += 5;
+            length += percent_encode(host, text + length);
+            if (!clo_result_set(result, row, "connection_string", text, length)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* Whether the URL has a host after the user's name, or among the options. */
+static bool names_host(const char *url)
+{
+    const char *start = strstr(url, "://");
+    const char *options = strchr(url, '?');
+    size_t length = start != NULL ? strcspn(start + 3, "/?") : 0;
+    const char *at = length > 0 ? memchr(start + 3, '@', length) : NULL;
+
+    if (start == NULL) {
+        return true;
+    }
+    start = at != NULL ? at + 1 : start + 3;
+    return strchr(":/?", *start) == NULL ||
+           (options != NULL && (strstr(options, "?host") != NULL || strstr(options, "&host") != NULL));
 }
 
 /* Into the column of its own, and after the user's name in the connection string. */
