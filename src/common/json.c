@@ -14,6 +14,8 @@
 #define DIGITS_BEFORE_POINT 131072
 #define DIGITS_AFTER_POINT 16383
 #define OUTPUT_LIMIT ((size_t) 512 << 20)
+/* What all numbers together may grow by: a few bytes with an exponent stand for many digits. */
+#define GROWTH_LIMIT ((size_t) 64 << 20)
 
 typedef struct member {
     size_t key; /* where its key starts in the output, the quote included */
@@ -30,6 +32,7 @@ typedef struct parser {
     size_t member_count;
     size_t member_capacity;
     int depth;
+    size_t growth; /* of numbers, so far */
     const char *reason;
 } parser;
 
@@ -354,13 +357,14 @@ static void merge_sort(const char *data, member *members, member *spare, size_t 
 /* Writes the members from `first` on again in their order, if they are not in it; they start at `start` in the output. */
 static bool sort_members(parser *in, size_t first, size_t start)
 {
-    member *members = in->members + first;
     const size_t count = in->member_count - first;
+    member *members = count > 0 ? in->members + first : NULL;
     const size_t length = in->out->length - start;
     bool sorted = true;
     member *spare;
     char *copy;
 
+    /* Without a member there may be no stack yet. */
     for (size_t i = 1; i < count && sorted && !in->out->failed; i++) {
         sorted = compare_keys(in->out->data, &members[i - 1], &members[i]) < 0;
     }
@@ -580,6 +584,7 @@ static bool write_number(parser *in, bool negative, const char *digits, size_t c
     const long after = (long) (count - point) - exponent;
     bool zero = true;
     long first = -1; /* the first digit that is not 0 */
+    long start;
 
     for (size_t i = 0; i < count && zero; i++) {
         zero = digits[i + (i >= point)] == '0';
@@ -588,13 +593,20 @@ static bool write_number(parser *in, bool negative, const char *digits, size_t c
     if ((!zero && whole - first > DIGITS_BEFORE_POINT) || after > DIGITS_AFTER_POINT) {
         return refuse(in, "a number is out of range");
     }
+    start = zero ? whole : (first < whole ? first : whole);
+    if (whole + (after > 0 ? after : 0) - start > (long) count) {
+        in->growth += (size_t) (whole + (after > 0 ? after : 0) - start) - count;
+    }
+    if (in->growth > GROWTH_LIMIT) {
+        return refuse(in, "its numbers are too long when they are written out");
+    }
     if (negative && !zero) {
         clo_buffer_byte(in->out, '-');
     }
     if (zero || whole <= first) {
         clo_buffer_byte(in->out, '0');
     }
-    for (long i = zero ? whole : (first < whole ? first : whole); i < whole || i < whole + after; i++) {
+    for (long i = start; i < whole || i < whole + after; i++) {
         if (i == whole) {
             clo_buffer_byte(in->out, '.');
         }

@@ -304,6 +304,17 @@ static void large_documents_are_bounded(void **state)
     text[length++] = '}';
     assert_true(clo_json_canonical(text, length, &buffer, &error));
     assert_memory_equal(buffer.data, "{\"00000\": 49999, \"00001\": 49998", 31);
+
+    /* A few bytes that stand for many digits. */
+    buffer.length = length = 0;
+    text[length++] = '[';
+    for (int i = 0; i < 9000; i++) {
+        length += (size_t) snprintf(text + length, size - length, "%s1e131071", i > 0 ? "," : "");
+    }
+    text[length++] = ']';
+    assert_false(clo_json_canonical(text, length, &buffer, &error));
+    assert_string_equal(error.reason, "its numbers are too long when they are written out");
+    assert_true(buffer.length < (size_t) 65 << 20);
     clo_buffer_free(&buffer);
     free(text);
 }
