@@ -3,6 +3,7 @@
  */
 #define _DEFAULT_SOURCE /* strnlen */
 #include "backend.h"
+#include "common/json.h"
 #include "conditions.h"
 
 #include <stdarg.h>
@@ -36,6 +37,7 @@ enum order {
 CLOACA_CONDITIONS(CONDITION)
 #undef CONDITION
 
+static void clean(char *text, size_t length);
 static size_t cut_at_character(const char *text, size_t length);
 
 const char *cloaca_version(void)
@@ -88,6 +90,7 @@ cloaca_status clo_fail(cloaca_error *error, cloaca_status status, const char *de
         va_start(arguments, detail);
         vsnprintf(text, sizeof(text), detail, arguments);
         va_end(arguments);
+        clean(text, strlen(text));
         snprintf(error->detail, sizeof(error->detail), "%.*s", (int) cut_at_character(text, sizeof(error->detail) - 1), text);
     }
     return status;
@@ -179,6 +182,25 @@ cloaca_status clo_status_named(const char *name)
 cloaca_status clo_no_memory(cloaca_error *error)
 {
     return clo_fail(error, CLOACA_OUT_OF_MEMORY, NULL);
+}
+
+/* A detail may quote what somebody else wrote, cut anywhere: what is no character, or one of control, becomes a question mark.
+ */
+static void clean(char *text, size_t length)
+{
+    for (size_t i = 0, size; i < length; i += size) {
+        const unsigned char byte = (unsigned char) text[i];
+        bool good = byte >= 0x20 && byte < 0x7f;
+
+        size = 1;
+        while (byte >= 0x80 && !good && i + size < length && size < 4) {
+            good = clo_utf8_valid(text + i, ++size);
+        }
+        if (!good) {
+            text[i] = '?';
+            size = 1;
+        }
+    }
 }
 
 /* The largest length up to the given one that does not end inside a UTF-8 character. */
