@@ -9,8 +9,8 @@ select detail from (select case
     end as detail)
 where detail is not null;
 
-delete from cloaca_dead_letter where id in (
-    select id from cloaca_dead_letter
+delete from main.cloaca_dead_letter where id in (
+    select id from main.cloaca_dead_letter
     where (:queue is null or queue = :queue) and status = 'resolved' and resolved_at <= :now - coalesce(:older_than, 0)
     order by id limit :max);
 

@@ -11,6 +11,6 @@ where detail is not null;
 
 select id as dead_letter, task, queue, name, payload, priority, attempt, max_attempts, key, worker, error, errors, execution,
     enqueued_at, failed_at, status, resolution, resolved_at
-from cloaca_dead_letter
+from main.cloaca_dead_letter
 where (:queue is null or queue = :queue) and (:status is null or status = :status) and id > coalesce(:after, 0)
 order by id limit :max;

@@ -8,105 +8,105 @@ select detail from (select case
     end as detail)
 where detail is not null;
 
-delete from cloaca_scratch;
+delete from main.cloaca_scratch;
 
 with recursive name (queue) as (
-    select min(queue) from cloaca_task where lease_until is not null
+    select min(queue) from main.cloaca_task where lease_until is not null
     union all
-    select (select min(t.queue) from cloaca_task t where t.lease_until is not null and t.queue > name.queue)
+    select (select min(t.queue) from main.cloaca_task t where t.lease_until is not null and t.queue > name.queue)
     from name where queue is not null
 )
-insert into cloaca_scratch (task, outcome)
+insert into main.cloaca_scratch (task, outcome)
 select t.id, case when t.cancelled then 'cancelled' when t.attempt >= t.max_attempts then 'dead' else 'expired' end
-from name cross join cloaca_task t indexed by cloaca_task_lease on t.queue = name.queue and t.lease_until <= :now
+from name cross join main.cloaca_task t indexed by cloaca_task_lease on t.queue = name.queue and t.lease_until <= :now
 order by t.id limit :max;
 
-insert into cloaca_task_history (task, queue, finished_at, state, priority, run_at, attempt, max_attempts, lease_id, claimed_at,
+insert into main.cloaca_task_history (task, queue, finished_at, state, priority, run_at, attempt, max_attempts, lease_id, claimed_at,
     enqueued_at, execution, name, worker, key, payload, errors)
 select t.id, t.queue, :now, 'cancelled', t.priority, t.run_at, t.attempt, t.max_attempts, t.lease_id, t.claimed_at,
     t.enqueued_at, t.execution, t.name, t.worker, t.key, t.payload, t.errors
-from cloaca_task t join cloaca_queue q on q.queue = t.queue and q.retention > 0
-where t.id in (select task from cloaca_scratch where outcome = 'cancelled');
+from main.cloaca_task t join main.cloaca_queue q on q.queue = t.queue and q.retention > 0
+where t.id in (select task from main.cloaca_scratch where outcome = 'cancelled');
 
-insert into cloaca_dead_letter (task, queue, failed_at, priority, attempt, max_attempts, lease_id, claimed_at,
+insert into main.cloaca_dead_letter (task, queue, failed_at, priority, attempt, max_attempts, lease_id, claimed_at,
     enqueued_at, execution, name, worker, key, payload, retry, error, errors)
 select id, queue, :now, priority, attempt, max_attempts, lease_id, claimed_at,
     enqueued_at, execution, name, worker, key, payload, retry, 'lease expired', json_insert(
         case when json_array_length(errors) >= 100 then json_remove(errors, '$[0]') else coalesce(errors, '[]') end,
         '$[#]', json_object('attempt', attempt, 'worker', worker, 'error', 'lease expired', 'at',
             strftime('%Y-%m-%dT%H:%M:%S', :now / 1000000, 'unixepoch') || printf('.%06dZ', :now % 1000000)))
-from cloaca_task
-where id in (select task from cloaca_scratch where outcome = 'dead')
+from main.cloaca_task
+where id in (select task from main.cloaca_scratch where outcome = 'dead')
 order by id;
 
-delete from cloaca_task where id in (select task from cloaca_scratch where outcome <> 'expired');
+delete from main.cloaca_task where id in (select task from main.cloaca_scratch where outcome <> 'expired');
 
-update cloaca_task set lease_id = null, lease_until = null, worker = null,
+update main.cloaca_task set lease_id = null, lease_until = null, worker = null,
     errors = json_insert(
         case when json_array_length(errors) >= 100 then json_remove(errors, '$[0]') else coalesce(errors, '[]') end,
         '$[#]', json_object('attempt', attempt, 'worker', worker, 'error', 'lease expired', 'at',
             strftime('%Y-%m-%dT%H:%M:%S', :now / 1000000, 'unixepoch') || printf('.%06dZ', :now % 1000000)))
-where id in (select task from cloaca_scratch where outcome = 'expired');
+where id in (select task from main.cloaca_scratch where outcome = 'expired');
 
 with recursive name (queue) as (
-    select min(queue) from cloaca_task_history
+    select min(queue) from main.cloaca_task_history
     union all
-    select (select min(h.queue) from cloaca_task_history h where h.queue > name.queue) from name where queue is not null
+    select (select min(h.queue) from main.cloaca_task_history h where h.queue > name.queue) from name where queue is not null
 )
-insert into cloaca_scratch (task, outcome)
+insert into main.cloaca_scratch (task, outcome)
 select h.task, 'trimmed'
-from name left join cloaca_queue q on q.queue = name.queue
-    cross join cloaca_task_history h on h.queue = name.queue and h.finished_at <= :now - coalesce(q.retention, 0)
+from name left join main.cloaca_queue q on q.queue = name.queue
+    cross join main.cloaca_task_history h on h.queue = name.queue and h.finished_at <= :now - coalesce(q.retention, 0)
 limit :max;
 
-delete from cloaca_task_history where task in (select task from cloaca_scratch where outcome = 'trimmed');
+delete from main.cloaca_task_history where task in (select task from main.cloaca_scratch where outcome = 'trimmed');
 
-delete from cloaca_finished_key where (queue, key) in (
-    select queue, key from cloaca_finished_key where until <= :now order by until limit :max);
+delete from main.cloaca_finished_key where (queue, key) in (
+    select queue, key from main.cloaca_finished_key where until <= :now order by until limit :max);
 
-insert into cloaca_scratch (task, outcome) values (changes(), 'keys');
+insert into main.cloaca_scratch (task, outcome) values (changes(), 'keys');
 
 with recursive level (queue, priority) as (
-    select queue, priority from cloaca_task
-    where id = (select id from cloaca_task order by queue, priority, run_at, id limit 1)
+    select queue, priority from main.cloaca_task
+    where id = (select id from main.cloaca_task order by queue, priority, run_at, id limit 1)
     union all
-    select t.queue, t.priority from level cross join cloaca_task t
+    select t.queue, t.priority from level cross join main.cloaca_task t
     where t.id = coalesce(
-        (select n.id from cloaca_task n where n.queue = level.queue and n.priority > level.priority
+        (select n.id from main.cloaca_task n where n.queue = level.queue and n.priority > level.priority
          order by n.priority, n.run_at, n.id limit 1),
-        (select n.id from cloaca_task n where n.queue > level.queue order by n.queue, n.priority, n.run_at, n.id limit 1))
+        (select n.id from main.cloaca_task n where n.queue > level.queue order by n.queue, n.priority, n.run_at, n.id limit 1))
 ), dead (queue) as (
-    select min(queue) from cloaca_dead_letter
+    select min(queue) from main.cloaca_dead_letter
     union all
-    select (select min(d.queue) from cloaca_dead_letter d where d.queue > dead.queue) from dead where queue is not null
+    select (select min(d.queue) from main.cloaca_dead_letter d where d.queue > dead.queue) from dead where queue is not null
 ), name (queue) as (
     select queue from level union select queue from dead where queue is not null
 )
-insert into cloaca_scratch (queue)
+insert into main.cloaca_scratch (queue)
 select queue from name
 where (select count(*) from (
-        select 1 from level l cross join cloaca_task d
+        select 1 from level l cross join main.cloaca_task d
         where l.queue = name.queue and d.queue = l.queue and d.priority = l.priority and d.run_at <= :now limit 10001)) > 10000
     or (select count(*) from (
-        select 1 from level l cross join cloaca_task d
+        select 1 from level l cross join main.cloaca_task d
         where l.queue = name.queue and d.queue = l.queue and d.priority = l.priority and d.run_at > :now limit 10001)) > 10000
     or (select count(*) from (
-        select 1 from cloaca_dead_letter d where d.queue = name.queue and d.status = 'failed' limit 10001)) > 10000;
+        select 1 from main.cloaca_dead_letter d where d.queue = name.queue and d.status = 'failed' limit 10001)) > 10000;
 
-delete from cloaca_queue_estimate where queue not in (select queue from cloaca_scratch where queue is not null);
+delete from main.cloaca_queue_estimate where queue not in (select queue from main.cloaca_scratch where queue is not null);
 
-insert into cloaca_queue_estimate (queue, ready, scheduled, running, dead, counted_at)
+insert into main.cloaca_queue_estimate (queue, ready, scheduled, running, dead, counted_at)
 select queue, live - scheduled - running, scheduled, running, dead, :now
 from (
-    select s.queue, (select count(*) from cloaca_task t where t.queue = s.queue) as live,
-        (select count(*) from cloaca_task t where t.queue = s.queue and t.run_at > :now) as scheduled,
-        (select count(*) from cloaca_task t indexed by cloaca_task_lease
+    select s.queue, (select count(*) from main.cloaca_task t where t.queue = s.queue) as live,
+        (select count(*) from main.cloaca_task t where t.queue = s.queue and t.run_at > :now) as scheduled,
+        (select count(*) from main.cloaca_task t indexed by cloaca_task_lease
          where t.queue = s.queue and t.lease_until is not null and t.run_at <= :now
             and (t.cancelled or t.lease_until > :now or t.attempt >= t.max_attempts)) as running,
-        (select count(*) from cloaca_dead_letter d where d.queue = s.queue and d.status = 'failed') as dead
-    from cloaca_scratch s
+        (select count(*) from main.cloaca_dead_letter d where d.queue = s.queue and d.status = 'failed') as dead
+    from main.cloaca_scratch s
     where s.queue is not null
-        and not exists (select 1 from cloaca_queue_estimate e where e.queue = s.queue and e.counted_at > :now - 60000000))
+        and not exists (select 1 from main.cloaca_queue_estimate e where e.queue = s.queue and e.counted_at > :now - 60000000))
 where true
 on conflict (queue) do update set ready = excluded.ready, scheduled = excluded.scheduled, running = excluded.running,
     dead = excluded.dead, counted_at = excluded.counted_at;
@@ -114,4 +114,4 @@ on conflict (queue) do update set ready = excluded.ready, scheduled = excluded.s
 select count(*) filter (where outcome = 'expired') as expired, count(*) filter (where outcome = 'dead') as dead,
     count(*) filter (where outcome = 'cancelled') as cancelled, count(*) filter (where outcome = 'trimmed') as trimmed,
     sum(task) filter (where outcome = 'keys') as keys
-from cloaca_scratch;
+from main.cloaca_scratch;

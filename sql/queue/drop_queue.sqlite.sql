@@ -8,32 +8,32 @@ where :queue is null or length(cast(:queue as blob)) not between 1 and 200 or :q
 
 -- @raise unknown_queue
 select 'Queue "' || :queue || '" does not exist.' as detail
-where not exists (select 1 from cloaca_queue where queue = :queue)
-    and not exists (select 1 from cloaca_task where queue = :queue)
-    and not exists (select 1 from cloaca_dead_letter where queue = :queue)
-    and not exists (select 1 from cloaca_task_history where queue = :queue);
+where not exists (select 1 from main.cloaca_queue where queue = :queue)
+    and not exists (select 1 from main.cloaca_task where queue = :queue)
+    and not exists (select 1 from main.cloaca_dead_letter where queue = :queue)
+    and not exists (select 1 from main.cloaca_task_history where queue = :queue);
 
 -- @raise queue_not_empty
 select 'Queue "' || :queue || '" still has tasks.' as detail, 'Drop it with force => true to delete them.' as hint
 where not coalesce(:force, 0)
-    and (exists (select 1 from cloaca_task where queue = :queue)
-        or exists (select 1 from cloaca_dead_letter where queue = :queue and status = 'failed'));
+    and (exists (select 1 from main.cloaca_task where queue = :queue)
+        or exists (select 1 from main.cloaca_dead_letter where queue = :queue and status = 'failed'));
 
-delete from cloaca_scratch;
+delete from main.cloaca_scratch;
 
-insert into cloaca_scratch (task)
-select (select count(*) from cloaca_task where queue = :queue) + (select count(*) from cloaca_dead_letter where queue = :queue);
+insert into main.cloaca_scratch (task)
+select (select count(*) from main.cloaca_task where queue = :queue) + (select count(*) from main.cloaca_dead_letter where queue = :queue);
 
-delete from cloaca_queue where queue = :queue;
+delete from main.cloaca_queue where queue = :queue;
 
-delete from cloaca_queue_estimate where queue = :queue;
+delete from main.cloaca_queue_estimate where queue = :queue;
 
-delete from cloaca_task where queue = :queue;
+delete from main.cloaca_task where queue = :queue;
 
-delete from cloaca_dead_letter where queue = :queue;
+delete from main.cloaca_dead_letter where queue = :queue;
 
-delete from cloaca_task_history where queue = :queue;
+delete from main.cloaca_task_history where queue = :queue;
 
-delete from cloaca_finished_key where queue = :queue;
+delete from main.cloaca_finished_key where queue = :queue;
 
-select task as dropped from cloaca_scratch;
+select task as dropped from main.cloaca_scratch;

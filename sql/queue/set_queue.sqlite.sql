@@ -24,11 +24,11 @@ select detail from (select case
     end as detail)
 where detail is not null;
 
-insert or ignore into cloaca_queue (queue, created_at) values (:queue, :now);
+insert or ignore into main.cloaca_queue (queue, created_at) values (:queue, :now);
 
-update cloaca_queue set paused = coalesce(:paused, paused), lease = coalesce(:lease, lease),
+update main.cloaca_queue set paused = coalesce(:paused, paused), lease = coalesce(:lease, lease),
     max_attempts = coalesce(:max_attempts, max_attempts), retry = coalesce(:retry, retry),
     retention = coalesce(:retention, retention), key_retention = coalesce(:key_retention, key_retention)
 where queue = :queue;
 
-select queue, paused, lease, max_attempts, retry, retention, key_retention from cloaca_queue where queue = :queue;
+select queue, paused, lease, max_attempts, retry, retention, key_retention from main.cloaca_queue where queue = :queue;

@@ -4,17 +4,17 @@
 
 -- @raise unknown_task
 select 'Task ' || coalesce(:task, 'null') || ' is not live.' as detail
-where not exists (select 1 from cloaca_task where id = :task);
+where not exists (select 1 from main.cloaca_task where id = :task);
 
-insert into cloaca_task_history (task, queue, finished_at, state, priority, run_at, attempt, max_attempts, lease_id, claimed_at,
+insert into main.cloaca_task_history (task, queue, finished_at, state, priority, run_at, attempt, max_attempts, lease_id, claimed_at,
     enqueued_at, execution, name, worker, key, payload, errors)
 select t.id, t.queue, :now, 'cancelled', t.priority, t.run_at, t.attempt, t.max_attempts, t.lease_id, t.claimed_at,
     t.enqueued_at, t.execution, t.name, t.worker, t.key, t.payload, t.errors
-from cloaca_task t join cloaca_queue q on q.queue = t.queue and q.retention > 0
+from main.cloaca_task t join main.cloaca_queue q on q.queue = t.queue and q.retention > 0
 where t.id = :task and coalesce(t.lease_until, :now) <= :now;
 
-delete from cloaca_task where id = :task and coalesce(lease_until, :now) <= :now;
+delete from main.cloaca_task where id = :task and coalesce(lease_until, :now) <= :now;
 
-update cloaca_task set cancelled = 1 where id = :task;
+update main.cloaca_task set cancelled = 1 where id = :task;
 
-select case when exists (select 1 from cloaca_task where id = :task) then 'cancelling' else 'cancelled' end as state;
+select case when exists (select 1 from main.cloaca_task where id = :task) then 'cancelling' else 'cancelled' end as state;

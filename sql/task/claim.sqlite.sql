@@ -18,28 +18,28 @@ select detail from (select case
 where detail is not null;
 
 with recursive level (priority) as (
-    select min(priority) from cloaca_task where queue = :queue
+    select min(priority) from main.cloaca_task where queue = :queue
     union all
-    select (select min(t.priority) from cloaca_task t where t.queue = :queue and t.priority > level.priority)
+    select (select min(t.priority) from main.cloaca_task t where t.queue = :queue and t.priority > level.priority)
     from level where priority is not null
     order by 1
 )
-update cloaca_task set lease_id = :lease_base + id,
-    lease_until = :now + coalesce(:lease, (select lease from cloaca_queue where queue = :queue), 30000000),
+update main.cloaca_task set lease_id = :lease_base + id,
+    lease_until = :now + coalesce(:lease, (select lease from main.cloaca_queue where queue = :queue), 30000000),
     claimed_at = :now, attempt = attempt + 1, worker = :worker,
     errors = case when lease_id is null then errors else json_insert(
         case when json_array_length(errors) >= 100 then json_remove(errors, '$[0]') else coalesce(errors, '[]') end,
         '$[#]', json_object('attempt', attempt, 'worker', worker, 'error', 'lease expired', 'at',
             strftime('%Y-%m-%dT%H:%M:%S', :now / 1000000, 'unixepoch') || printf('.%06dZ', :now % 1000000))) end
 where id in (
-    select t.id from level cross join cloaca_task t indexed by cloaca_task_claim
+    select t.id from level cross join main.cloaca_task t indexed by cloaca_task_claim
     where t.queue = :queue and t.priority = level.priority and t.run_at <= :now and not t.cancelled
         and (t.lease_id is null or (t.lease_until <= :now and t.attempt < t.max_attempts))
-        and not exists (select 1 from cloaca_queue where queue = :queue and paused)
+        and not exists (select 1 from main.cloaca_queue where queue = :queue and paused)
     limit :max);
 
 select id as task, lease_id, attempt, name, payload, priority, run_at, lease_until, max_attempts, execution
-from cloaca_task indexed by cloaca_task_lease
-where queue = :queue and lease_until = :now + coalesce(:lease, (select lease from cloaca_queue where queue = :queue), 30000000)
+from main.cloaca_task indexed by cloaca_task_lease
+where queue = :queue and lease_until = :now + coalesce(:lease, (select lease from main.cloaca_queue where queue = :queue), 30000000)
     and lease_id = :lease_base + id
 order by priority, run_at, id;

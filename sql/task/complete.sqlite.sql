@@ -7,25 +7,25 @@ select 'The result must have at most 64 MiB.' as detail where length(cast(:resul
 
 -- @raise cancelled
 select 'Task ' || :task || ' was cancelled while it ran.' as detail, 'Release the task to acknowledge it.' as hint
-from cloaca_task where id = :task and lease_id = :lease_id and cancelled;
+from main.cloaca_task where id = :task and lease_id = :lease_id and cancelled;
 
 -- @raise lease_lost
 select 'Task ' || coalesce(:task, 'null') || ' is not held under this lease.' as detail,
     'Its lease expired, another worker holds it, or it is finished.' as hint
-where not exists (select 1 from cloaca_task where id = :task and lease_id = :lease_id)
-    and not exists (select 1 from cloaca_task_history where task = :task and lease_id = :lease_id and state = 'completed');
+where not exists (select 1 from main.cloaca_task where id = :task and lease_id = :lease_id)
+    and not exists (select 1 from main.cloaca_task_history where task = :task and lease_id = :lease_id and state = 'completed');
 
-insert into cloaca_task_history (task, queue, finished_at, state, priority, run_at, attempt, max_attempts, lease_id, claimed_at,
+insert into main.cloaca_task_history (task, queue, finished_at, state, priority, run_at, attempt, max_attempts, lease_id, claimed_at,
     enqueued_at, execution, name, worker, key, payload, result, errors)
 select t.id, t.queue, :now, 'completed', t.priority, t.run_at, t.attempt, t.max_attempts, t.lease_id, t.claimed_at,
     t.enqueued_at, t.execution, t.name, t.worker, t.key, t.payload, :result, t.errors
-from cloaca_task t join cloaca_queue q on q.queue = t.queue and q.retention > 0
+from main.cloaca_task t join main.cloaca_queue q on q.queue = t.queue and q.retention > 0
 where t.id = :task and t.lease_id = :lease_id;
 
-insert into cloaca_finished_key (queue, key, task, until)
+insert into main.cloaca_finished_key (queue, key, task, until)
 select t.queue, t.key, t.id, :now + q.key_retention
-from cloaca_task t join cloaca_queue q on q.queue = t.queue and q.key_retention > 0
+from main.cloaca_task t join main.cloaca_queue q on q.queue = t.queue and q.key_retention > 0
 where t.id = :task and t.lease_id = :lease_id and t.key is not null
 on conflict (queue, key) do update set task = excluded.task, until = excluded.until;
 
-delete from cloaca_task where id = :task and lease_id = :lease_id;
+delete from main.cloaca_task where id = :task and lease_id = :lease_id;

@@ -14,20 +14,20 @@ select detail from (select case
     end as detail)
 where detail is not null;
 
-delete from cloaca_scratch;
+delete from main.cloaca_scratch;
 
-insert into cloaca_scratch (n, task, lease_id, outcome)
+insert into main.cloaca_scratch (n, task, lease_id, outcome)
 with task as materialized (select key as n, value as id from json_each(:tasks)),
 lease as materialized (select key as n, value as id from json_each(:lease_ids))
 select task.n, task.id, lease.id, case
     when t.cancelled then 'cancelled'
     when t.id is not null or exists (
-        select 1 from cloaca_task_history h where h.task = task.id and h.lease_id = lease.id and h.state = 'completed')
+        select 1 from main.cloaca_task_history h where h.task = task.id and h.lease_id = lease.id and h.state = 'completed')
         then 'completed'
     else 'lease_lost' end
-from task join lease on lease.n = task.n left join cloaca_task t on t.id = task.id and t.lease_id = lease.id;
+from task join lease on lease.n = task.n left join main.cloaca_task t on t.id = task.id and t.lease_id = lease.id;
 
-insert into cloaca_task_history (task, queue, finished_at, state, priority, run_at, attempt, max_attempts, lease_id, claimed_at,
+insert into main.cloaca_task_history (task, queue, finished_at, state, priority, run_at, attempt, max_attempts, lease_id, claimed_at,
     enqueued_at, execution, name, worker, key, payload, errors, result)
 select t.id, t.queue, :now, s.outcome, t.priority, t.run_at, t.attempt, t.max_attempts, t.lease_id, t.claimed_at,
     t.enqueued_at, t.execution, t.name, t.worker, t.key, t.payload, t.errors, case
@@ -38,21 +38,21 @@ select t.id, t.queue, :now, s.outcome, t.priority, t.run_at, t.attempt, t.max_at
         when typeof(r.value) = 'integer' then r.value
         else :results -> r.fullkey
         end
-from json_each(case when exists (select 1 from cloaca_queue where retention > 0) then coalesce(:results, :tasks) end) r
-    cross join cloaca_scratch s on s.n = r.key and s.outcome <> 'lease_lost'
-    join cloaca_task t on t.id = s.task and t.lease_id = s.lease_id
-    join cloaca_queue q on q.queue = t.queue
+from json_each(case when exists (select 1 from main.cloaca_queue where retention > 0) then coalesce(:results, :tasks) end) r
+    cross join main.cloaca_scratch s on s.n = r.key and s.outcome <> 'lease_lost'
+    join main.cloaca_task t on t.id = s.task and t.lease_id = s.lease_id
+    join main.cloaca_queue q on q.queue = t.queue
 where q.retention > 0
 order by s.n
 on conflict (task) do nothing;
 
-insert into cloaca_finished_key (queue, key, task, until)
+insert into main.cloaca_finished_key (queue, key, task, until)
 select t.queue, t.key, t.id, :now + q.key_retention
-from cloaca_scratch s join cloaca_task t on t.id = s.task
-    join cloaca_queue q on q.queue = t.queue and q.key_retention > 0
-where s.outcome = 'completed' and t.key is not null and exists (select 1 from cloaca_queue where key_retention > 0)
+from main.cloaca_scratch s join main.cloaca_task t on t.id = s.task
+    join main.cloaca_queue q on q.queue = t.queue and q.key_retention > 0
+where s.outcome = 'completed' and t.key is not null and exists (select 1 from main.cloaca_queue where key_retention > 0)
 on conflict (queue, key) do update set task = excluded.task, until = excluded.until;
 
-delete from cloaca_task where id in (select task from cloaca_scratch where outcome <> 'lease_lost');
+delete from main.cloaca_task where id in (select task from main.cloaca_scratch where outcome <> 'lease_lost');
 
-select task, outcome from cloaca_scratch order by n;
+select task, outcome from main.cloaca_scratch order by n;

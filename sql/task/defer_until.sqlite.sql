@@ -11,13 +11,13 @@ where detail is not null;
 
 -- @raise cancelled
 select 'Task ' || :task || ' was cancelled while it ran.' as detail, 'Release the task to acknowledge it.' as hint
-from cloaca_task where id = :task and lease_id = :lease_id and cancelled;
+from main.cloaca_task where id = :task and lease_id = :lease_id and cancelled;
 
 -- @raise lease_lost
 select 'Task ' || coalesce(:task, 'null') || ' is not held under this lease.' as detail,
     'Its lease expired, another worker holds it, or it is finished.' as hint
-where not exists (select 1 from cloaca_task where id = :task and lease_id = :lease_id);
+where not exists (select 1 from main.cloaca_task where id = :task and lease_id = :lease_id);
 
-update cloaca_task set lease_id = null, lease_until = null, worker = null, claimed_at = null, attempt = attempt - 1,
+update main.cloaca_task set lease_id = null, lease_until = null, worker = null, claimed_at = null, attempt = attempt - 1,
     run_at = :run_at
 where id = :task;

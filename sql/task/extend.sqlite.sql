@@ -10,10 +10,10 @@ where detail is not null;
 
 -- @raise cancelled
 select 'Task ' || :task || ' was cancelled while it ran.' as detail, 'Release the task to acknowledge it.' as hint
-from cloaca_task where id = :task and lease_id = :lease_id and cancelled;
+from main.cloaca_task where id = :task and lease_id = :lease_id and cancelled;
 
-update cloaca_task set lease_until = :now
-    + coalesce(:lease, (select q.lease from cloaca_queue q where q.queue = cloaca_task.queue), 30000000)
+update main.cloaca_task set lease_until = :now
+    + coalesce(:lease, (select q.lease from main.cloaca_queue q where q.queue = cloaca_task.queue), 30000000)
 where id = :task and lease_id = :lease_id;
 
 -- @raise lease_lost
@@ -21,4 +21,4 @@ select 'Task ' || coalesce(:task, 'null') || ' is not held under this lease.' as
     'Its lease expired, another worker holds it, or it is finished.' as hint
 where changes() = 0;
 
-select lease_until from cloaca_task where id = :task;
+select lease_until from main.cloaca_task where id = :task;

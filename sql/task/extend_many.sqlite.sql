@@ -10,27 +10,27 @@ select detail from (select case
     end as detail)
 where detail is not null;
 
-delete from cloaca_scratch;
+delete from main.cloaca_scratch;
 
-insert into cloaca_scratch (n, task, lease_id, outcome)
+insert into main.cloaca_scratch (n, task, lease_id, outcome)
 with task as materialized (select key as n, value as id from json_each(:tasks)),
 lease as materialized (select key as n, value as id from json_each(:lease_ids))
 select task.n, task.id, lease.id, case when t.id is null then 'lease_lost' when t.cancelled then 'cancelled' else 'extended' end
-from task join lease on lease.n = task.n left join cloaca_task t on t.id = task.id and t.lease_id = lease.id;
+from task join lease on lease.n = task.n left join main.cloaca_task t on t.id = task.id and t.lease_id = lease.id;
 
-update cloaca_task set lease_until = :now
-    + coalesce(:lease, (select q.lease from cloaca_queue q where q.queue = cloaca_task.queue), 30000000)
-where id in (select task from cloaca_scratch where outcome = 'extended');
+update main.cloaca_task set lease_until = :now
+    + coalesce(:lease, (select q.lease from main.cloaca_queue q where q.queue = cloaca_task.queue), 30000000)
+where id in (select task from main.cloaca_scratch where outcome = 'extended');
 
-insert into cloaca_task_history (task, queue, finished_at, state, priority, run_at, attempt, max_attempts, lease_id, claimed_at,
+insert into main.cloaca_task_history (task, queue, finished_at, state, priority, run_at, attempt, max_attempts, lease_id, claimed_at,
     enqueued_at, execution, name, worker, key, payload, errors)
 select t.id, t.queue, :now, 'cancelled', t.priority, t.run_at, t.attempt, t.max_attempts, t.lease_id, t.claimed_at,
     t.enqueued_at, t.execution, t.name, t.worker, t.key, t.payload, t.errors
-from cloaca_task t join cloaca_queue q on q.queue = t.queue and q.retention > 0
-where t.id in (select task from cloaca_scratch where outcome = 'cancelled');
+from main.cloaca_task t join main.cloaca_queue q on q.queue = t.queue and q.retention > 0
+where t.id in (select task from main.cloaca_scratch where outcome = 'cancelled');
 
-delete from cloaca_task where id in (select task from cloaca_scratch where outcome = 'cancelled');
+delete from main.cloaca_task where id in (select task from main.cloaca_scratch where outcome = 'cancelled');
 
 select s.task, s.outcome, t.lease_until
-from cloaca_scratch s left join cloaca_task t on t.id = s.task and s.outcome = 'extended'
+from main.cloaca_scratch s left join main.cloaca_task t on t.id = s.task and s.outcome = 'extended'
 order by s.n;

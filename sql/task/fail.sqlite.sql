@@ -12,26 +12,26 @@ where detail is not null;
 
 -- @raise cancelled
 select 'Task ' || :task || ' was cancelled while it ran.' as detail, 'Release the task to acknowledge it.' as hint
-from cloaca_task where id = :task and lease_id = :lease_id and cancelled;
+from main.cloaca_task where id = :task and lease_id = :lease_id and cancelled;
 
 -- @raise lease_lost
 select 'Task ' || coalesce(:task, 'null') || ' is not held under this lease.' as detail,
     'Its lease expired, another worker holds it, or it is finished.' as hint
-where not exists (select 1 from cloaca_task where id = :task and lease_id = :lease_id);
+where not exists (select 1 from main.cloaca_task where id = :task and lease_id = :lease_id);
 
-insert into cloaca_dead_letter (task, queue, failed_at, priority, attempt, max_attempts, lease_id, claimed_at,
+insert into main.cloaca_dead_letter (task, queue, failed_at, priority, attempt, max_attempts, lease_id, claimed_at,
     enqueued_at, execution, name, worker, key, payload, retry, error, errors)
 select id, queue, :now, priority, attempt, max_attempts, lease_id, claimed_at,
     enqueued_at, execution, name, worker, key, payload, retry, substr(:error, 1, 10000), json_insert(
         case when json_array_length(errors) >= 100 then json_remove(errors, '$[0]') else coalesce(errors, '[]') end,
         '$[#]', json_object('attempt', attempt, 'worker', worker, 'error', substr(:error, 1, 10000), 'at',
             strftime('%Y-%m-%dT%H:%M:%S', :now / 1000000, 'unixepoch') || printf('.%06dZ', :now % 1000000)))
-from cloaca_task
+from main.cloaca_task
 where id = :task and (:final or attempt >= max_attempts);
 
-delete from cloaca_task where id = :task and (:final or attempt >= max_attempts);
+delete from main.cloaca_task where id = :task and (:final or attempt >= max_attempts);
 
-update cloaca_task set lease_id = null, lease_until = null, worker = null,
+update main.cloaca_task set lease_id = null, lease_until = null, worker = null,
     errors = json_insert(
         case when json_array_length(errors) >= 100 then json_remove(errors, '$[0]') else coalesce(errors, '[]') end,
         '$[#]', json_object('attempt', attempt, 'worker', worker, 'error', substr(:error, 1, 10000), 'at',
@@ -49,9 +49,9 @@ update cloaca_task set lease_id = null, lease_until = null, worker = null,
                     cast(coalesce(policy ->> 'max', 60) as real) as most,
                     cast(coalesce(policy ->> 'jitter', 0.25) as real) as jitter
                 from (
-                    select json_patch(coalesce((select q.retry from cloaca_queue q where q.queue = cloaca_task.queue), '{}'),
+                    select json_patch(coalesce((select q.retry from main.cloaca_queue q where q.queue = cloaca_task.queue), '{}'),
                         coalesce(retry, '{}')) as policy)))))
 where id = :task;
 
 select case when t.id is null then 'dead' when t.run_at > :now then 'scheduled' else 'ready' end as state, t.run_at
-from (select :task as id) asked left join cloaca_task t on t.id = asked.id;
+from (select :task as id) asked left join main.cloaca_task t on t.id = asked.id;

@@ -4,9 +4,9 @@
 
 -- @raise unknown_task
 select 'Task ' || coalesce(:task, 'null') || ' does not exist.' as detail
-where not exists (select 1 from cloaca_task where id = :task)
-    and not exists (select 1 from cloaca_task_history where task = :task)
-    and not exists (select 1 from cloaca_dead_letter where task = :task);
+where not exists (select 1 from main.cloaca_task where id = :task)
+    and not exists (select 1 from main.cloaca_task_history where task = :task)
+    and not exists (select 1 from main.cloaca_dead_letter where task = :task);
 
 select task, queue, name, state, payload, priority, run_at, attempt, max_attempts, key, worker, lease_until, execution, result,
     error, errors, enqueued_at, claimed_at, finished_at
@@ -18,14 +18,14 @@ from (
         else 'ready' end as state,
         payload, priority, run_at, attempt, max_attempts, key, worker, lease_until, execution, null as result,
         errors ->> '$[#-1].error' as error, errors, enqueued_at, claimed_at, null as finished_at
-    from cloaca_task where id = :task
+    from main.cloaca_task where id = :task
     union all
     select task, queue, name, state, payload, priority, run_at, attempt, max_attempts, key, worker,
         null as lease_until, execution, result, errors ->> '$[#-1].error' as error, errors, enqueued_at, claimed_at, finished_at
-    from cloaca_task_history where task = :task
+    from main.cloaca_task_history where task = :task
     union all
     select task, queue, name, 'dead' as state, payload, priority, null as run_at, attempt, max_attempts, key, worker,
         null as lease_until, execution, null as result, error, errors, enqueued_at, claimed_at, failed_at as finished_at
-    from cloaca_dead_letter where task = :task
+    from main.cloaca_dead_letter where task = :task
 )
 order by task;

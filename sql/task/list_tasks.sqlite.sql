@@ -18,15 +18,15 @@ with live as (
         else 'ready' end as state,
         payload, priority, run_at, attempt, max_attempts, key, worker, lease_until, execution, null as result,
         errors ->> '$[#-1].error' as error, errors, enqueued_at, claimed_at, null as finished_at
-    from cloaca_task
+    from main.cloaca_task
 ), finished as (
     select task, queue, name, state, payload, priority, run_at, attempt, max_attempts, key, worker,
         null as lease_until, execution, result, errors ->> '$[#-1].error' as error, errors, enqueued_at, claimed_at, finished_at
-    from cloaca_task_history
+    from main.cloaca_task_history
 ), dead as (
     select task, queue, name, 'dead' as state, payload, priority, null as run_at, attempt, max_attempts, key, worker,
         null as lease_until, execution, null as result, error, errors, enqueued_at, claimed_at, failed_at as finished_at
-    from cloaca_dead_letter
+    from main.cloaca_dead_letter
 )
 select task, queue, name, state, payload, priority, run_at, attempt, max_attempts, key, worker, lease_until, execution, result,
     error, errors, enqueued_at, claimed_at, finished_at

@@ -5,16 +5,16 @@
 -- @raise lease_lost
 select 'Task ' || coalesce(:task, 'null') || ' is not held under this lease.' as detail,
     'Its lease expired, another worker holds it, or it is finished.' as hint
-where not exists (select 1 from cloaca_task where id = :task and lease_id = :lease_id);
+where not exists (select 1 from main.cloaca_task where id = :task and lease_id = :lease_id);
 
-insert into cloaca_task_history (task, queue, finished_at, state, priority, run_at, attempt, max_attempts, lease_id, claimed_at,
+insert into main.cloaca_task_history (task, queue, finished_at, state, priority, run_at, attempt, max_attempts, lease_id, claimed_at,
     enqueued_at, execution, name, worker, key, payload, errors)
 select t.id, t.queue, :now, 'cancelled', t.priority, t.run_at, t.attempt, t.max_attempts, t.lease_id, t.claimed_at,
     t.enqueued_at, t.execution, t.name, t.worker, t.key, t.payload, t.errors
-from cloaca_task t join cloaca_queue q on q.queue = t.queue and q.retention > 0
+from main.cloaca_task t join main.cloaca_queue q on q.queue = t.queue and q.retention > 0
 where t.id = :task and t.cancelled;
 
-delete from cloaca_task where id = :task and cancelled;
+delete from main.cloaca_task where id = :task and cancelled;
 
-update cloaca_task set lease_id = null, lease_until = null, worker = null, claimed_at = null, attempt = attempt - 1
+update main.cloaca_task set lease_id = null, lease_until = null, worker = null, claimed_at = null, attempt = attempt - 1
 where id = :task;

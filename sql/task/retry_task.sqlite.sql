@@ -16,31 +16,31 @@ where length(cast(:queue as blob)) not between 1 and 200 or :queue glob '*[' || 
 
 -- @raise unknown_task
 select 'Task ' || :task || ' is no dead letter.' as detail
-where :task is not null and not exists (select 1 from cloaca_dead_letter where task = :task and status = 'failed');
+where :task is not null and not exists (select 1 from main.cloaca_dead_letter where task = :task and status = 'failed');
 
 -- @raise duplicate_key
 select 'The key of task ' || :task || ' is in use by task ' || t.id || '.' as detail
-from cloaca_dead_letter d join cloaca_task t on t.queue = d.queue and t.key = d.key
+from main.cloaca_dead_letter d join main.cloaca_task t on t.queue = d.queue and t.key = d.key
 where d.task = :task and d.status = 'failed';
 
-insert into cloaca_task (id, queue, priority, run_at, max_attempts, enqueued_at, execution, name, key, payload, retry, errors)
+insert into main.cloaca_task (id, queue, priority, run_at, max_attempts, enqueued_at, execution, name, key, payload, retry, errors)
 select d.task, d.queue, d.priority, :now, d.max_attempts, d.enqueued_at, d.execution, d.name, d.key, d.payload, d.retry,
     d.errors
-from cloaca_dead_letter d
-where d.queue = coalesce(:queue, (select queue from cloaca_dead_letter where task = :task)) and d.status = 'failed'
-    and d.id between coalesce((select id from cloaca_dead_letter where task = :task), 1)
-        and coalesce((select id from cloaca_dead_letter where task = :task), 9223372036854775807)
-    and (d.key is null or not exists (select 1 from cloaca_task t where t.queue = d.queue and t.key = d.key))
+from main.cloaca_dead_letter d
+where d.queue = coalesce(:queue, (select queue from main.cloaca_dead_letter where task = :task)) and d.status = 'failed'
+    and d.id between coalesce((select id from main.cloaca_dead_letter where task = :task), 1)
+        and coalesce((select id from main.cloaca_dead_letter where task = :task), 9223372036854775807)
+    and (d.key is null or not exists (select 1 from main.cloaca_task t where t.queue = d.queue and t.key = d.key))
     and (d.key is null or :queue is null or not exists (
-        select 1 from cloaca_dead_letter e where e.queue = d.queue and e.key = d.key and e.status = 'failed' and e.id < d.id))
+        select 1 from main.cloaca_dead_letter e where e.queue = d.queue and e.key = d.key and e.status = 'failed' and e.id < d.id))
 order by d.id limit coalesce(:max, -1);
 
-delete from cloaca_dead_letter where id in (
-    select d.id from cloaca_dead_letter d
-    where d.queue = coalesce(:queue, (select queue from cloaca_dead_letter where task = :task)) and d.status = 'failed'
-        and d.id between coalesce((select id from cloaca_dead_letter where task = :task), 1)
-            and coalesce((select id from cloaca_dead_letter where task = :task), 9223372036854775807)
-        and exists (select 1 from cloaca_task t where t.id = d.task)
+delete from main.cloaca_dead_letter where id in (
+    select d.id from main.cloaca_dead_letter d
+    where d.queue = coalesce(:queue, (select queue from main.cloaca_dead_letter where task = :task)) and d.status = 'failed'
+        and d.id between coalesce((select id from main.cloaca_dead_letter where task = :task), 1)
+            and coalesce((select id from main.cloaca_dead_letter where task = :task), 9223372036854775807)
+        and exists (select 1 from main.cloaca_task t where t.id = d.task)
     order by d.id limit changes());
 
 select changes() as retried;
