@@ -7,7 +7,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
-    if keys is not null and cardinality(keys) <> count then
+    if cardinality(keys) <> count or array_ndims(keys) > 1 then
         perform cloaca.raise_condition('invalid_argument', 'The keys must be as many as the payloads.');
     end if;
     perform cloaca.check_name(k.key, 'key', 500) from unnest(keys) as k (key) where k.key is not null;

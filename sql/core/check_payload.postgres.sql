@@ -9,8 +9,7 @@ as $$
 begin
     if payload is null then
         perform cloaca.raise_condition('invalid_argument', 'The payload must not be null.');
-    elsif pg_column_size(payload) > 67108864 then
-        perform cloaca.raise_condition('invalid_argument', 'The payload must have at most 64 MiB.');
     end if;
+    perform cloaca.check_size(payload, 'payload');
 end
 $$;

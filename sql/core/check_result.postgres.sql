@@ -7,8 +7,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
-    if pg_column_size(result) > 67108864 then
-        perform cloaca.raise_condition('invalid_argument', 'The result must have at most 64 MiB.');
-    end if;
+    perform cloaca.check_size(result, 'result');
 end
 $$;

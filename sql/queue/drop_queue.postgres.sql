@@ -17,6 +17,7 @@ declare
     tenant text := cloaca.current_tenant();
     is_known boolean;
     has_tasks boolean;
+    live bigint;
     gone record;
 begin
     perform cloaca.check_name(drop_queue.queue, 'queue name');
@@ -34,16 +35,28 @@ begin
             'Drop it with force => true to delete them.');
     end if;
 
+    -- Rows are locked in the order of their ids, as everywhere. The live ones go first, in a statement of their own: a task that is
+    -- finishing meanwhile is then seen where it went.
+    execute format($query$
+        with gone as (
+            delete from %1$I.cloaca_task where id = any (array(
+                select t.id from %1$I.cloaca_task t where t.queue = $1 order by t.id for update))
+            returning 1
+        )
+        select count(*) from gone
+        $query$, tenant) into live using drop_queue.queue;
     execute format($query$
         with settings as (delete from %1$I.cloaca_queue where queue = $1),
         estimate as (delete from %1$I.cloaca_queue_estimate where queue = $1),
         history as (delete from %1$I.cloaca_task_history where queue = $1),
         finished as (delete from %1$I.cloaca_finished_key where queue = $1),
-        dead as (delete from %1$I.cloaca_dead_letter where queue = $1 returning status),
-        live as (delete from %1$I.cloaca_task where queue = $1 returning 1)
-        select (select count(*) from live) + (select count(*) from dead) as dropped,
-            exists (select from live) or exists (select from dead where status = 'failed') as had_tasks
-        $query$, tenant) into gone using drop_queue.queue;
+        dead as (
+            delete from %1$I.cloaca_dead_letter where id = any (array(
+                select d.id from %1$I.cloaca_dead_letter d where d.queue = $1 order by d.id for update))
+            returning status
+        )
+        select $2 + count(*) as dropped, $2 > 0 or count(*) filter (where status = 'failed') > 0 as had_tasks from dead
+        $query$, tenant) into gone using drop_queue.queue, live;
     if gone.had_tasks and not coalesce(force, false) then
         -- Enqueued between the look and the deletion, which this takes back.
         perform cloaca.raise_condition('queue_not_empty', format('Queue "%s" still has tasks.', drop_queue.queue),

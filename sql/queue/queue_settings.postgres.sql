@@ -1,7 +1,7 @@
 -- @helper queue_settings
 --
--- The settings of one queue of a tenant, the defaults where it has no row. This is the one place that knows the defaults besides
--- the table itself.
+-- The settings of one queue of a tenant, the defaults where it has no row. Enqueue, claim and extend read single
+-- settings by themselves, in the statement that needs them.
 create type cloaca.queue_info as (
     queue         text,
     paused        boolean,

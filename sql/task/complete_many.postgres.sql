@@ -22,9 +22,9 @@ declare
     cancelled record;
 begin
     perform cloaca.check_pairs(tasks, lease_ids);
-    if results is not null and cardinality(results) <> cardinality(tasks) then
+    if cardinality(results) <> cardinality(tasks) or array_ndims(results) > 1 then
         perform cloaca.raise_condition('invalid_argument', 'The results must be as many as the tasks.');
-    elsif pg_column_size(results) > 67108864 then
+    elsif pg_column_size(results) > 5000 then
         perform cloaca.check_result(r.result) from unnest(results) as r (result);
     end if;
 

@@ -1,4 +1,4 @@
--- @function enqueue(name text, payload jsonb = '{}', queue text = 'default', priority smallint = 0, run_at timestamptz = null, delay interval = null, key text = null, max_attempts integer = null, retry jsonb = null) -> task bigint, created boolean
+-- @function enqueue(name text, payload jsonb = '{}', queue text = 'default', priority integer = 0, run_at timestamptz = null, delay interval = null, key text = null, max_attempts integer = null, retry jsonb = null) -> task bigint, created boolean
 --
 -- The insert finds out by itself whether the key is taken, so that no id is consumed when it is.
 
@@ -13,6 +13,7 @@ select detail from (select case
     when :payload is null then 'The payload must not be null.'
     when length(cast(:payload as blob)) > 67108864 then 'The payload must have at most 64 MiB.'
     when :priority is null then 'The priority must not be null.'
+    when :priority not between -32768 and 32767 then 'The priority must be an integer from -32768 to 32767.'
     when :run_at is not null and :delay is not null then 'Give run_at or delay, not both.'
     when :run_at not between -62135596800000000 and 253402300799999999
         then 'The run_at must be a time between the years 1 and 9999.'
@@ -39,16 +40,26 @@ select detail from (select case
     end as detail)
 where detail is not null;
 
-insert into cloaca_task (queue, priority, run_at, max_attempts, enqueued_at, name, key, payload, retry)
+-- A key is free again when its task was cancelled while it ran, and the lease of its worker has ended.
+insert into main.cloaca_task_history (task, queue, finished_at, state, priority, run_at, attempt, max_attempts, lease_id, claimed_at,
+    enqueued_at, execution, name, worker, key, payload, result, errors)
+select t.id, t.queue, :now, 'cancelled', t.priority, t.run_at, t.attempt, t.max_attempts, t.lease_id, t.claimed_at,
+    t.enqueued_at, t.execution, t.name, t.worker, t.key, t.payload, null, t.errors
+from main.cloaca_task t join main.cloaca_queue q on q.queue = t.queue and q.retention > 0
+where t.queue = :queue and t.key = :key and t.cancelled and t.lease_until <= :now;
+
+delete from main.cloaca_task where queue = :queue and key = :key and cancelled and lease_until <= :now;
+
+insert into main.cloaca_task (queue, priority, run_at, max_attempts, enqueued_at, name, key, payload, retry)
 select :queue, :priority, coalesce(:run_at, :now + :delay, :now),
-    coalesce(:max_attempts, (select max_attempts from cloaca_queue where queue = :queue), 3), :now, :name, :key, :payload,
+    coalesce(:max_attempts, (select max_attempts from main.cloaca_queue where queue = :queue), 3), :now, :name, :key, :payload,
     :retry
 where :key is null
-    or not exists (select 1 from cloaca_task where queue = :queue and key = :key)
-    and not exists (select 1 from cloaca_finished_key where queue = :queue and key = :key and until > :now);
+    or not exists (select 1 from main.cloaca_task where queue = :queue and key = :key)
+    and not exists (select 1 from main.cloaca_finished_key where queue = :queue and key = :key and until > :now);
 
 select case
     when changes() > 0 then last_insert_rowid()
-    else coalesce((select id from cloaca_task where queue = :queue and key = :key),
-        (select task from cloaca_finished_key where queue = :queue and key = :key))
+    else coalesce((select id from main.cloaca_task where queue = :queue and key = :key),
+        (select task from main.cloaca_finished_key where queue = :queue and key = :key))
     end as task, changes() > 0 as created;

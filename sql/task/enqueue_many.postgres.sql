@@ -1,11 +1,11 @@
--- @function enqueue_many(name text, payloads jsonb[], queue text = 'default', priority smallint = 0, run_at timestamptz = null, delay interval = null, keys text[] = null, max_attempts integer = null, retry jsonb = null) -> task bigint, created boolean
+-- @function enqueue_many(name text, payloads jsonb[], queue text = 'default', priority integer = 0, run_at timestamptz = null, delay interval = null, keys text[] = null, max_attempts integer = null, retry jsonb = null) -> task bigint, created boolean
 --
 -- Puts many tasks of one name into a queue, in one statement and in the caller's transaction. All share the other arguments.
 --
 -- name: what is to be done, 1 to 200 bytes
 -- payloads: one task for each, in this order
 -- queue: the queue, 1 to 200 bytes
--- priority: smaller runs first
+-- priority: smaller runs first; -32,768 to 32,767
 -- run_at: not before this time; null for at once
 -- delay: not before this long from now, 0 to 10 years; instead of run_at
 -- keys: a key for each payload, or null for none at all; elements may be null (see enqueue)
@@ -14,7 +14,7 @@
 -- Returns: a row for each payload in the order of the array: the task's id, and whether it was created
 -- Errors: invalid_name, invalid_argument
 -- Writes: cloaca_task
-create function cloaca.enqueue_many(name text, payloads jsonb[], queue text default 'default', priority smallint default 0,
+create function cloaca.enqueue_many(name text, payloads jsonb[], queue text default 'default', priority integer default 0,
     run_at timestamptz default null, delay interval default null, keys text[] default null, max_attempts integer default null,
     retry jsonb default null) returns table (task bigint, created boolean)
 language plpgsql volatile
@@ -31,9 +31,7 @@ begin
     perform cloaca.check_name(enqueue_many.name, 'task name');
     perform cloaca.check_name(enqueue_many.queue, 'queue name');
     perform cloaca.check_payloads(payloads);
-    if enqueue_many.priority is null then
-        perform cloaca.raise_condition('invalid_argument', 'The priority must not be null.');
-    end if;
+    perform cloaca.check_priority(enqueue_many.priority);
     due := cloaca.due(enqueue_many.run_at, enqueue_many.delay, at);
     perform cloaca.check_keys(keys, cardinality(payloads));
     perform cloaca.check_attempts(enqueue_many.max_attempts);
@@ -54,8 +52,9 @@ begin
         return;
     end if;
 
+    perform cloaca.see_keys(tenant, enqueue_many.queue, keys, at);
     -- Ids are drawn in the order of the array, for that is the order of running; rows go in by key, so that two calls with the
-    -- same keys in another order cannot deadlock.
+    -- same keys in another order wait for each other, and do not deadlock.
     execute format($query$
         with item as (
             select i.n, i.payload, i.key, case when i.key is null then i.n else min(i.n) over (partition by i.key) end as first_n

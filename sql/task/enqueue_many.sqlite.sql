@@ -1,4 +1,4 @@
--- @function enqueue_many(name text, payloads jsonb[], queue text = 'default', priority smallint = 0, run_at timestamptz = null, delay interval = null, keys text[] = null, max_attempts integer = null, retry jsonb = null) -> task bigint, created boolean
+-- @function enqueue_many(name text, payloads jsonb[], queue text = 'default', priority integer = 0, run_at timestamptz = null, delay interval = null, keys text[] = null, max_attempts integer = null, retry jsonb = null) -> task bigint, created boolean
 --
 -- New ids are consecutive, for there is no other writer: those of tasks without a key are counted, those with one looked up.
 -- Of several payloads with one key the first is the task.
@@ -17,6 +17,7 @@ select detail from (select case
         select 1 from json_each(:payloads) where length(cast(value as blob)) > 67108864)
         then 'The payload must have at most 64 MiB.'
     when :priority is null then 'The priority must not be null.'
+    when :priority not between -32768 and 32767 then 'The priority must be an integer from -32768 to 32767.'
     when :run_at is not null and :delay is not null then 'Give run_at or delay, not both.'
     when :run_at not between -62135596800000000 and 253402300799999999
         then 'The run_at must be a time between the years 1 and 9999.'
@@ -46,14 +47,25 @@ select detail from (select case
     end as detail)
 where detail is not null;
 
-insert into cloaca_task (queue, priority, run_at, max_attempts, enqueued_at, name, key, payload, retry)
+-- Keys are free again when their task was cancelled while it ran, and the lease of its worker has ended.
+insert into main.cloaca_task_history (task, queue, finished_at, state, priority, run_at, attempt, max_attempts, lease_id, claimed_at,
+    enqueued_at, execution, name, worker, key, payload, result, errors)
+select t.id, t.queue, :now, 'cancelled', t.priority, t.run_at, t.attempt, t.max_attempts, t.lease_id, t.claimed_at,
+    t.enqueued_at, t.execution, t.name, t.worker, t.key, t.payload, null, t.errors
+from main.cloaca_task t join main.cloaca_queue q on q.queue = t.queue and q.retention > 0
+where t.queue = :queue and t.key in (select value from json_each(:keys)) and t.cancelled and t.lease_until <= :now;
+
+delete from main.cloaca_task
+where queue = :queue and key in (select value from json_each(:keys)) and cancelled and lease_until <= :now;
+
+insert into main.cloaca_task (queue, priority, run_at, max_attempts, enqueued_at, name, key, payload, retry)
 with keyed (n, key) as materialized (
     select key, value from json_each(:keys) where value is not null
 ), first (key, n) as materialized (
     select key, min(n) from keyed group by key
 )
 select :queue, :priority, coalesce(:run_at, :now + :delay, :now),
-    coalesce(:max_attempts, (select max_attempts from cloaca_queue where queue = :queue), 3), :now, :name, k.key,
+    coalesce(:max_attempts, (select max_attempts from main.cloaca_queue where queue = :queue), 3), :now, :name, k.key,
     case
         when p.type in ('object', 'array') then p.value
         when p.type = 'text' then json_quote(p.value)
@@ -64,15 +76,15 @@ select :queue, :priority, coalesce(:run_at, :now + :delay, :now),
 from json_each(:payloads) p left join keyed k on k.n = p.key left join first f on f.key = k.key
 where k.key is null
     or k.n = f.n
-    and not exists (select 1 from cloaca_task where queue = :queue and key = k.key)
-    and not exists (select 1 from cloaca_finished_key where queue = :queue and key = k.key and until > :now)
+    and not exists (select 1 from main.cloaca_task where queue = :queue and key = k.key)
+    and not exists (select 1 from main.cloaca_finished_key where queue = :queue and key = k.key and until > :now)
 order by p.key;
 
 with keyed (n, key) as materialized (
     select key, value from json_each(:keys) where value is not null
 ), first (key, n, task) as materialized (
-    select key, min(n), coalesce((select id from cloaca_task where queue = :queue and key = keyed.key),
-        (select task from cloaca_finished_key where queue = :queue and key = keyed.key))
+    select key, min(n), coalesce((select id from main.cloaca_task where queue = :queue and key = keyed.key),
+        (select task from main.cloaca_finished_key where queue = :queue and key = keyed.key))
     from keyed group by key
 ), item (n, task, created) as (
     select p.key, f.task, f.key is null or (p.key = f.n and changes() > 0 and f.task > last_insert_rowid() - changes())

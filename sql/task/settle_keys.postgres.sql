@@ -3,7 +3,7 @@
 -- The end of enqueue_many with keys: other transactions may have taken or finished some of the keys while the rows went in.
 -- Those are enqueued again one by one, which waits for and follows whoever has the key.
 create function cloaca.settle_keys(tenant text, tasks bigint[], are_new boolean[], name text, payloads jsonb[], queue text,
-    priority smallint, run_at timestamptz, keys text[], max_attempts integer, retry jsonb, at timestamptz)
+    priority integer, run_at timestamptz, keys text[], max_attempts integer, retry jsonb, at timestamptz)
 returns table (task bigint, created boolean)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp

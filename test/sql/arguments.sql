@@ -28,7 +28,8 @@ select call, pg_temp.try('select cloaca.' || call) as outcome from (values
     ($$enqueue('n', 'nonsense', queue => 'bad')$$),
     ($$enqueue('n', '"\u0000"', queue => 'bad')$$),
     ($$enqueue('n', queue => 'bad', priority => null)$$),
-    ($$enqueue('n', queue => 'bad', priority => 32768::smallint)$$),
+    ($$enqueue('n', queue => 'bad', priority => 32768)$$),
+    ($$enqueue('n', queue => 'bad', priority => -32769)$$),
     ($$enqueue('n', queue => 'bad', run_at => 'infinity')$$),
     ($$enqueue('n', queue => 'bad', run_at => '-infinity')$$),
     ($$enqueue('n', queue => 'bad', run_at => '0001-01-01 00:00:00+00 BC')$$),
@@ -48,6 +49,9 @@ select call, pg_temp.try('select cloaca.' || call) as outcome from (values
     ($$enqueue_many('n', array['1', null]::jsonb[], queue => 'bad')$$),
     ($$enqueue_many('n', array['1']::jsonb[], queue => 'bad', keys => '{}')$$),
     ($$enqueue_many('n', array['1']::jsonb[], queue => 'bad', keys => array[''])$$),
+    ($$enqueue_many('n', array_fill(jsonb '1', array[2, 2]), queue => 'bad')$$),
+    ($$enqueue_many('n', array['1', '2']::jsonb[], queue => 'bad', keys => '{{a,b}}')$$),
+    ($$complete_many('{{1,2},{3,4}}', '{1,2,3,4}')$$),
     ($$claim('bad', max => 0)$$),
     ($$claim('bad', max => -1)$$),
     ($$claim('bad', max => 1000000)$$),
@@ -88,6 +92,9 @@ select count(*) from cloaca.list_tasks('bad');
 select outcome, count(*) from cloaca.complete_many(array(select generate_series(1, 1000000) + 1000000000::bigint),
     array(select generate_series(1, 1000000)::bigint)) group by outcome;
 select pg_temp.try($$select cloaca.enqueue('n', to_jsonb(repeat('x', 70000000)), queue => 'bad')$$);
+-- Little in jsonb, and no text that any client could be sent.
+select pg_temp.try($$select cloaca.enqueue('n', (select jsonb_agg(1e131071::numeric) from generate_series(1, 1000)), queue => 'bad')$$);
+select count(*) from cloaca.list_tasks('bad');
 select created, length(payload #>> '{}') from cloaca.enqueue('n', to_jsonb(repeat('x', 20000000)), queue => 'large') e,
     cloaca.claim('large');
 select pg_temp.try(format($$select cloaca.fail(%s, %s, repeat('x', 20000))$$, task, lease_id))

@@ -23,7 +23,7 @@ select * from cloaca.run_maintenance();
 
 -- History and finished keys are kept as long as the queue says, and trimmed in batches.
 select count(*) from cloaca.enqueue_many('n', array_fill('{}'::jsonb, array[5]), queue => 'm', keys => array['a', 'b', 'c', 'd', 'e'],
-    priority => -1::smallint);
+    priority => -1);
 select count(cloaca.complete(task, lease_id)) from cloaca.claim('m', max => 5);
 set cloaca.clock = '2026-03-01 00:01:09.999999+00';
 select * from cloaca.run_maintenance();
@@ -35,6 +35,17 @@ select * from cloaca.run_maintenance(4);
 select * from cloaca.run_maintenance();
 select name, state from cloaca.list_tasks('m');
 
+-- Of all tenants that the caller may use, each in a transaction of its own.
+select task as dead from cloaca.enqueue('all', queue => 'm', max_attempts => 1) \gset
+select count(*) from cloaca.claim('m', max => 2);
+set cloaca.clock = '2026-03-01 01:00:30+00';
+begin;
+call cloaca.maintain_tenants();
+rollback;
+call cloaca.maintain_tenants(0);
+call cloaca.maintain_tenants();
+select name, state from cloaca.list_tasks('m');
+
 -- A long queue is counted here, not by queue_stats.
 select count(*) from cloaca.enqueue_many('n', array_fill('{}'::jsonb, array[10000]), queue => 'long');
 select ready, scheduled, running, dead, exact, counted_at from cloaca.queue_stats('long');
@@ -44,7 +55,7 @@ select trimmed from cloaca.run_maintenance();
 select ready, scheduled, running, dead, exact, counted_at from cloaca.queue_stats('long');
 select count(*) from cloaca.claim('long', max => 6000);
 select ready, running, exact, counted_at from cloaca.queue_stats('long');
-set cloaca.clock = '2026-03-01 01:01:10+00';
+set cloaca.clock = '2026-03-01 01:01:30+00';
 select expired from cloaca.run_maintenance(10000);
 select ready, running, exact, counted_at from cloaca.queue_stats('long');
 select * from cloaca.drop_queue('long', true);

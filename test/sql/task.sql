@@ -18,9 +18,9 @@ from cloaca.claim('life', 'w1', 10);
 
 -- Order: priority, then run_at, then the order of enqueueing. A later task is not in the way.
 select count(*) from cloaca.enqueue_many('n', array['1', '2', '3']::jsonb[], queue => 'order');
-select created from cloaca.enqueue('n', '"urgent"', queue => 'order', priority => -5::smallint);
+select created from cloaca.enqueue('n', '"urgent"', queue => 'order', priority => -5);
 select created from cloaca.enqueue('n', '"early"', queue => 'order', run_at => '2025-12-31');
-select created from cloaca.enqueue('n', '"later"', queue => 'order', priority => -9::smallint, delay => '1 hour');
+select created from cloaca.enqueue('n', '"later"', queue => 'order', priority => -9, delay => '1 hour');
 select payload from cloaca.claim('order', max => 2);
 select payload from cloaca.claim('order', max => 10);
 select payload from cloaca.claim('order', max => 10);
