@@ -95,6 +95,7 @@ static int source_of(const clo_function *function, const char *name);
 static void forget(connection *self);
 static void forget_function(connection *self, size_t number);
 static cloaca_status enter(connection *self, bool reads, bool single, scope *entered, cloaca_error *error);
+static bool statement_writes(connection *self);
 static cloaca_status leave(connection *self, scope entered, cloaca_error *error);
 static void undo(connection *self, scope entered);
 static cloaca_status control_transaction(connection *self, control which, cloaca_error *error);
@@ -178,6 +179,10 @@ static cloaca_status call(cloaca *base, const clo_function *function, const clo_
         if (status == CLOACA_OK) {
             status = run_statements(self, &bound, sink, error);
             status = status == CLOACA_OK ? leave(self, entered, error) : status;
+        }
+        if (status == CLOACA_BUSY && sqlite3_extended_errcode(self->database) == SQLITE_BUSY && statement_writes(self)) {
+            status = clo_fail(error, CLOACA_NOT_SUPPORTED,
+                              "A statement that writes cannot call cloaca_%s: select from it first.", function->name);
         }
         if (status != CLOACA_OK) {
             undo(self, entered);
@@ -575,6 +580,13 @@ static cloaca_status enter(connection *self, bool reads, bool single, scope *ent
         *entered = outside ? SCOPE_TRANSACTION : SCOPE_SAVEPOINT;
     }
     return status;
+}
+
+/* SQLite has no code of its own for a transaction that cannot begin or end inside a statement that writes: waiting is no help.
+ */
+static bool statement_writes(connection *self)
+{
+    return strstr(sqlite3_errmsg(self->database), "SQL statements in progress") != NULL;
 }
 
 static cloaca_status leave(connection *self, scope entered, cloaca_error *error)

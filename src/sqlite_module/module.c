@@ -48,6 +48,7 @@ static cloaca_status run(const registered *owner, sqlite3_value **values, int co
                          cloaca_error *error);
 static cloaca_status read_value(const clo_parameter *parameter, sqlite3_value *value, clo_arena *arena, clo_value *read,
                                 cloaca_error *error);
+static char *twice(const clo_function *function);
 static char *message_of(const cloaca_error *error);
 static char *declaration(const clo_function *function);
 static int code_of(cloaca_status status);
@@ -104,8 +105,12 @@ static int table_best_index(sqlite3_vtab *base, sqlite3_index_info *info)
         if (constraint->iColumn < first || constraint->op != SQLITE_INDEX_CONSTRAINT_EQ) {
             continue;
         }
+        /* SQLite asks with everything usable first, and again without what comes from another table or an IN list: a plan would
+         * repeat the effect, so that the statement is refused before it runs. */
         if (!constraint->usable) {
-            return SQLITE_CONSTRAINT;
+            sqlite3_free(base->zErrMsg);
+            base->zErrMsg = twice(function);
+            return SQLITE_ERROR;
         }
         places[constraint->iColumn - first] = i;
     }
@@ -154,9 +159,7 @@ static int table_filter(sqlite3_vtab_cursor *base, int given, const char *name, 
     sqlite3_free(owner->base.zErrMsg);
     owner->base.zErrMsg = NULL;
     if (self->filtered) {
-        owner->base.zErrMsg = sqlite3_mprintf("not_supported: not supported: A statement can call cloaca_%s as a table once; "
-                                              "call it as a scalar for each row.",
-                                              owner->owner->function->name);
+        owner->base.zErrMsg = twice(owner->owner->function);
         return SQLITE_ERROR;
     }
     self->filtered = true;
@@ -280,9 +283,7 @@ int sqlite3_cloacasqlite_init(sqlite3 *database, char **message, const sqlite3_a
         return SQLITE_NOMEM;
     }
     for (size_t i = 0; i < CLO_FUNCTION_COUNT && code == SQLITE_OK; i++) {
-        if (!clo_functions[i].postgres_only) {
-            code = register_function(database, made, &clo_functions[i]);
-        }
+        code = register_function(database, made, &clo_functions[i]);
     }
     release(made);
     return code;
@@ -350,7 +351,8 @@ static cloaca_status run(const registered *owner, sqlite3_value **values, int co
     if (*result == NULL) {
         return clo_no_memory(error);
     }
-    for (size_t i = 0; i < function->parameter_count && status == CLOACA_OK; i++) {
+    /* What SQLite does not have is refused whatever the arguments are. */
+    for (size_t i = 0; i < function->parameter_count && !function->postgres_only && status == CLOACA_OK; i++) {
         if ((given & 1U << i) != 0 && next < count) {
             status = read_value(&function->parameters[i], values[next++], &arena, &arguments[i], error);
         } else if (function->parameters[i].required) {
@@ -389,9 +391,19 @@ static cloaca_status read_value(const clo_parameter *parameter, sqlite3_value *v
     return clo_read_text(parameter, text, (size_t) sqlite3_value_bytes(value), arena, read, error);
 }
 
-/* condition: message: detail */
+static char *twice(const clo_function *function)
+{
+    return sqlite3_mprintf("not_supported: not supported: A statement can call cloaca_%s as a table once; "
+                           "call it as a scalar for each row.",
+                           function->name);
+}
+
+/* condition: message: detail, and the hint where it says what to do instead */
 static char *message_of(const cloaca_error *error)
 {
+    if (error->status == CLOACA_NOT_SUPPORTED && error->hint[0] != '\0') {
+        return sqlite3_mprintf("%s: %s: %s %s", cloaca_status_name(error->status), error->message, error->detail, error->hint);
+    }
     return error->detail[0] != '\0'
                ? sqlite3_mprintf("%s: %s: %s", cloaca_status_name(error->status), error->message, error->detail)
                : sqlite3_mprintf("%s: %s", cloaca_status_name(error->status), error->message);
