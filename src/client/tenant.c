@@ -97,9 +97,9 @@ static bool add_host(cloaca_result *result, const char *host, clo_arena *arena)
             if (text == NULL) {
                 return false;
             }
-            memcpy(text, url, length);
+            memcpy(text, url, length + 1);
             text[length++] = strchr(url, '?') != NULL ? '&' : '?';
-            memcpy(text + length, "host=", 5);
+            memcpy(text + length, "host=", sizeof("host="));
             length += 5;
             length += percent_encode(host, text + length);
             if (!clo_result_set(result, row, "connection_string", text, length)) {
