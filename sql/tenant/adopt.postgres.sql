@@ -49,5 +49,8 @@ exception
     when duplicate_object or unique_violation then
         perform cloaca.raise_condition('name_taken',
             format('Schema "%s" or its role was taken by someone else just now.', adopt.schema_name));
+    when lock_not_available then
+        perform cloaca.raise_condition('tenant_in_use',
+            format('Another session holds a lock on "%s", or on the registry of tenants.', adopt.schema_name));
 end
 $$;

@@ -14,4 +14,5 @@ create function cloaca.adopt_tenant(schema_name text, username text, password te
 returns cloaca.tenant_credentials
 language c volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '10s'
 as 'MODULE_PATHNAME', 'cloaca_adopt_tenant';

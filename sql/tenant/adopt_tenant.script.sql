@@ -5,6 +5,7 @@ create function cloaca.adopt_tenant(schema_name text, username text, password te
 returns cloaca.tenant_credentials
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '10s'
 as $$
 #variable_conflict use_column
 declare

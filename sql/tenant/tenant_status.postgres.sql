@@ -6,7 +6,7 @@
 -- schema_name: the tenant's schema
 -- Returns: one row: besides the columns of list_tenants how many sessions its role has, how many tables its schema has and how
 --     many bytes they take with their indexes, and the problems, a sentence each, none when all is well
--- Errors: unknown_tenant
+-- Errors: unknown_tenant, tenant_in_use
 -- Writes: nothing
 create type cloaca.tenant_info as (
     schema_name   text,
@@ -24,6 +24,7 @@ create type cloaca.tenant_info as (
 create function cloaca.tenant_status(schema_name text) returns cloaca.tenant_info
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '10s'
 as $$
 #variable_conflict use_column
 declare
@@ -42,5 +43,10 @@ begin
     from pg_class c
     where c.relnamespace = to_regnamespace(quote_ident(tenant.schema_name)) and c.relkind in ('r', 'm');
     return info;
+exception
+    -- A tenant can lock its tables for as long as it likes.
+    when lock_not_available then
+        perform cloaca.raise_condition('tenant_in_use',
+            format('Another session holds a lock on a table of "%s".', tenant_status.schema_name));
 end
 $$;
