@@ -10,6 +10,7 @@
 
 #define PAGE 10000
 
+static int call_function(const struct invocation *invocation, const char *function);
 static int call_and_print(const struct invocation *invocation, const char *function, const char *arguments, enum shape shape);
 static int print_pages(const struct invocation *invocation, cloaca *connection);
 static int fetch_page(const struct invocation *invocation, cloaca *connection, size_t max, const char *after,
@@ -18,13 +19,24 @@ static int fetch_page(const struct invocation *invocation, cloaca *connection, s
 /* Every command that needs nothing but its row in the table. */
 int run_call(const struct invocation *invocation)
 {
+    return call_function(invocation, invocation->command->function);
+}
+
+/* run_maintenance, or with --all maintain_tenants, which commits after each tenant. */
+int run_maintain(const struct invocation *invocation)
+{
+    return call_function(invocation, option_flag(invocation, "all") ? "maintain_tenants" : invocation->command->function);
+}
+
+static int call_function(const struct invocation *invocation, const char *function)
+{
     struct buffer members = {0};
     struct buffer arguments = {0};
     int status;
 
     append_arguments(invocation, NULL, &members);
     buffer_format(&arguments, "{%s}", buffer_value(&members));
-    status = call_and_print(invocation, invocation->command->function, buffer_value(&arguments), invocation->command->shape);
+    status = call_and_print(invocation, function, buffer_value(&arguments), invocation->command->shape);
     buffer_free(&arguments);
     buffer_free(&members);
     return status;

@@ -66,7 +66,6 @@ struct invocation {
     const char *url;
     char *hidden_url; /* the copy of --url, whose word on the command line is overwritten */
     bool json;        /* JSON was asked for, or stdout is no terminal */
-    bool json_errors; /* JSON was asked for */
     struct value *values;
     size_t count;
     char **rest;
@@ -92,6 +91,8 @@ void append_member(struct buffer *buffer, const char *name);
 
 /* main.c: errors, and the connection. */
 void usage_error(const struct command *command, const char *format, ...) __attribute__((noreturn, format(printf, 2, 3)));
+/* What went wrong here, not in the database: says it, and returns STATUS_ERROR. The hint may be empty. */
+int complain(const char *hint, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Says what went wrong, and returns the exit status. */
 int report(const struct invocation *invocation, const cloaca_error *error);
 int status_of(const cloaca_error *error);
@@ -99,6 +100,7 @@ int open_connection(const struct invocation *invocation, cloaca **connection);
 
 /* help.c */
 void print_help(const struct command *command);
+void print_family(const char *noun);
 void print_usage(const struct command *command);
 void print_candidates(int count, char **words);
 
@@ -106,6 +108,7 @@ void print_candidates(int count, char **words);
 int run_call(const struct invocation *invocation);
 int run_generic(const struct invocation *invocation);
 int run_pages(const struct invocation *invocation);
+int run_maintain(const struct invocation *invocation);
 int run_init(const struct invocation *invocation);
 int run_functions(const struct invocation *invocation);
 

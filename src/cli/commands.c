@@ -68,7 +68,7 @@ static const struct option call_operands[] = {
 };
 static const struct option enqueue_operands[] = {
     {"NAME", 0, OPTION_TEXT, "name", NULL, "the name of the task: what a worker is to do"},
-    {"PAYLOAD", 0, OPTION_TEXT, NULL, "?", "JSON, or - for stdin (default: {})"},
+    {"PAYLOAD", 0, OPTION_TEXT, NULL, "?", "JSON, or - for stdin (default: stdin when it is a file, else {})"},
     END,
 };
 
@@ -147,6 +147,12 @@ static const struct option delete_resolved_options[] = {
 
 static const struct option maintain_options[] = {MAX_OPTION("at most this many rows a step (default: 1000)"), END};
 
+static const struct option maintain_all_options[] = {
+    MAX_OPTION("at most this many rows a step (default: 1000)"),
+    {"all", 'a', OPTION_FLAG, NULL, NULL, "every tenant that you may use, one after the other (PostgreSQL)"},
+    END,
+};
+
 static const struct option queue_set_options[] = {
     {"lease", 'l', OPTION_TEXT, "lease", "INTERVAL", "how long a claim holds"},
     {"max-attempts", 0, OPTION_INTEGER, "max_attempts", "N", "attempts before a task is a dead letter"},
@@ -218,7 +224,7 @@ const struct command commands[] = {
     {"delete-resolved", "Delete resolved dead letters", "delete_resolved", SHAPE_ROW, NULL, delete_resolved_options, NULL, NULL,
      NULL, NULL, run_call},
     {"maintain", "Expire leases, trim history: what workers do every ten seconds", "run_maintenance", SHAPE_ROW, NULL,
-     maintain_options, NULL, NULL, NULL, NULL, run_call},
+     maintain_all_options, NULL, NULL, NULL, NULL, run_maintain},
     {"queue list", "List queues with their settings", "list_queues", SHAPE_ROWS, NULL, NULL, NULL, NULL, NULL, NULL, run_call},
     {"queue set", "Change the settings of a queue", "set_queue", SHAPE_ROW, queue_operand, queue_set_options, NULL, NULL, NULL,
      NULL, run_call},

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #define BATCH_BYTES (8 * 1024 * 1024)
+#define RAW_HINT "With --raw any text is a payload."
 
 /* What a bulk run has read and written so far. */
 struct bulk {
@@ -46,6 +47,7 @@ static bool add_key(struct bulk *bulk, const char *record, size_t length);
 static int write_batch(struct bulk *bulk);
 static void bulk_progress(const struct bulk *bulk);
 static void print_summary(const struct bulk *bulk);
+static bool stdin_is_file(void);
 static bool read_all(FILE *file, struct buffer *text);
 
 int run_enqueue(const struct invocation *invocation)
@@ -62,7 +64,7 @@ int run_enqueue(const struct invocation *invocation)
     return bulk ? enqueue_bulk(invocation) : enqueue_one(invocation);
 }
 
-/* The payload is the operand, or stdin when it is "-"; without one it is {}. */
+/* The payload is the operand, or stdin when it is "-"; without one a file at stdin, else {}. */
 static int enqueue_one(const struct invocation *invocation)
 {
     const char *operand = option_text(invocation, "PAYLOAD");
@@ -76,9 +78,11 @@ static int enqueue_one(const struct invocation *invocation)
     int status = STATUS_ERROR;
 
     append_arguments(invocation, NULL, &members);
+    if (operand == NULL && stdin_is_file())
+        operand = "-";
     if (operand != NULL && strcmp(operand, "-") == 0) {
         if (!read_all(stdin, &text)) {
-            perror("cloaca: cannot read stdin");
+            complain("", "cannot read stdin: %s", strerror(errno));
             goto done;
         }
     } else if (operand != NULL) {
@@ -87,7 +91,7 @@ static int enqueue_one(const struct invocation *invocation)
     if (operand != NULL) {
         append_member(&members, "payload");
         if (!add_payload(invocation, buffer_value(&text), text.length, &members, &problem)) {
-            fprintf(stderr, "cloaca: the payload is not JSON: %s\nhint: With --raw any text is a payload.\n", problem);
+            complain(RAW_HINT, "the payload is not JSON: %s", problem);
             goto done;
         }
     }
@@ -166,8 +170,7 @@ static int read_records(struct bulk *bulk)
             status = write_batch(bulk);
     }
     if (status == STATUS_OK && ferror(stdin)) {
-        perror("cloaca: cannot read stdin");
-        status = STATUS_ERROR;
+        status = complain("", "cannot read stdin: %s", strerror(errno));
     }
     if (status == STATUS_OK && bulk->pending > 0)
         status = write_batch(bulk);
@@ -181,9 +184,7 @@ static bool add_record(struct bulk *bulk, const char *record, size_t length)
 
     buffer_text(&bulk->payloads, bulk->pending > 0 ? ", " : "");
     if (!add_payload(bulk->invocation, record, length, &bulk->payloads, &problem)) {
-        clear_progress();
-        fprintf(stderr, "cloaca: record %lld of stdin is not JSON: %s\nhint: With --raw any text is a payload.\n", bulk->line,
-                problem);
+        complain(RAW_HINT, "record %lld of stdin is not JSON: %s", bulk->line, problem);
         return false;
     }
     if (bulk->key_field != NULL && !add_key(bulk, record, length))
@@ -229,9 +230,7 @@ static bool add_key(struct bulk *bulk, const char *record, size_t length)
     } else if (field == NULL || json_is_null(field)) {
         buffer_text(&bulk->keys, "null");
     } else {
-        clear_progress();
-        fprintf(stderr, "cloaca: record %lld of stdin: the key \"%s\" is neither a text nor a whole number\n", bulk->line,
-                bulk->key_field);
+        complain("", "record %lld of stdin: the key \"%s\" is neither a text nor a whole number", bulk->line, bulk->key_field);
         ok = false;
     }
     json_decref(payload);
@@ -295,6 +294,17 @@ static void print_summary(const struct bulk *bulk)
     table_add_number(&table, "existing", numbers[2]);
     print_table(bulk->invocation, &table, SHAPE_ROW);
     table_free(&table);
+}
+
+/*
+ * Is stdin a file with something left to read? `cloaca enqueue NAME <file` means its content; a pipe that was only inherited,
+ * from cron or ssh, might never end, and is read when "-" asks for it.
+ */
+static bool stdin_is_file(void)
+{
+    struct stat input;
+
+    return fstat(STDIN_FILENO, &input) == 0 && S_ISREG(input.st_mode) && lseek(STDIN_FILENO, 0, SEEK_CUR) < input.st_size;
 }
 
 static bool read_all(FILE *file, struct buffer *text)

@@ -43,6 +43,17 @@ void print_help(const struct command *command)
         print_option(option);
 }
 
+/* The commands of a noun: "queue list", ... */
+void print_family(const char *noun)
+{
+    size_t length = strlen(noun);
+
+    printf("usage: cloaca %s COMMAND [OPTION...] [ARGUMENT...]\n\n", noun);
+    for (const struct command *command = commands; command->name != NULL; command++)
+        if (strncmp(command->name, noun, length) == 0 && command->name[length] == ' ')
+            printf("  %-22s %s\n", command->name, command->summary);
+}
+
 void print_usage(const struct command *command)
 {
     printf("usage: cloaca %s%s", command->name, command->options != NULL ? " [OPTION...]" : "");

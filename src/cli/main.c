@@ -17,7 +17,12 @@
 static int skip_global_options(struct invocation *invocation, int count, char **words);
 static int run(struct invocation *invocation, int count, char **words);
 static bool flush_output(void);
+static bool wants_json(int count, char **words);
+static void print_error(const cloaca_error *error);
 static void print_json_error(const cloaca_error *error);
+
+/* --json, for what goes wrong before the command line is parsed, or far from the invocation. */
+static bool json_errors;
 
 int main(int count, char **words)
 {
@@ -30,6 +35,7 @@ int main(int count, char **words)
         print_candidates(count - 2, words + 2);
         return STATUS_OK;
     }
+    json_errors = wants_json(count - 1, words + 1);
     status = run(&invocation, count - 1, words + 1);
     free(invocation.values);
     free(invocation.hidden_url);
@@ -38,28 +44,35 @@ int main(int count, char **words)
 
 void usage_error(const struct command *command, const char *format, ...)
 {
+    cloaca_error error = {.status = CLOACA_INVALID_ARGUMENT};
     va_list values;
-    bool named;
+    bool named = command != NULL && command->name[0] != '\0';
 
-    fputs("cloaca: ", stderr);
     va_start(values, format);
-    vfprintf(stderr, format, values);
+    vsnprintf(error.message, sizeof error.message, format, values);
     va_end(values);
-    named = command != NULL && command->name[0] != '\0';
-    fprintf(stderr, "\nhint: See cloaca %s%s--help.\n", named ? command->name : "", named ? " " : "");
+    snprintf(error.hint, sizeof error.hint, "See cloaca %s%s--help.", named ? command->name : "", named ? " " : "");
+    print_error(&error);
     exit(STATUS_USAGE);
+}
+
+int complain(const char *hint, const char *format, ...)
+{
+    cloaca_error error = {.status = CLOACA_INVALID_ARGUMENT};
+    va_list values;
+
+    va_start(values, format);
+    vsnprintf(error.message, sizeof error.message, format, values);
+    va_end(values);
+    snprintf(error.hint, sizeof error.hint, "%s", hint);
+    print_error(&error);
+    return STATUS_ERROR;
 }
 
 int report(const struct invocation *invocation, const cloaca_error *error)
 {
-    clear_progress();
-    if (invocation->json_errors) {
-        print_json_error(error);
-    } else {
-        fprintf(stderr, "cloaca: %s%s%s\n", error->message, error->detail[0] != '\0' ? ": " : "", error->detail);
-        if (error->hint[0] != '\0')
-            fprintf(stderr, "hint: %s\n", error->hint);
-    }
+    (void) invocation;
+    print_error(error);
     return status_of(error);
 }
 
@@ -121,7 +134,13 @@ static int run(struct invocation *invocation, int count, char **words)
     invocation->command = find_command(words[at], at + 1 < count ? words[at + 1] : NULL);
     if (invocation->command == NULL) {
         bool family = strcmp(words[at], "queue") == 0 || strcmp(words[at], "tenant") == 0;
+        bool help = option_flag(invocation, "help") ||
+                    (at + 1 < count && (strcmp(words[at + 1], "--help") == 0 || strcmp(words[at + 1], "-h") == 0));
 
+        if (family && (help || at + 1 >= count)) {
+            print_family(words[at]);
+            return help ? STATUS_OK : STATUS_USAGE;
+        }
         usage_error(NULL, "unknown command \"%s%s%s\"", words[at], family && at + 1 < count ? " " : "",
                     family && at + 1 < count ? words[at + 1] : "");
     }
@@ -132,8 +151,8 @@ static int run(struct invocation *invocation, int count, char **words)
         return STATUS_OK;
     }
     invocation->url = option_text(invocation, "url") != NULL ? option_text(invocation, "url") : getenv("DATABASE_URL");
-    invocation->json_errors = option_flag(invocation, "json");
-    invocation->json = invocation->json_errors || (!option_flag(invocation, "table") && !isatty(STDOUT_FILENO));
+    json_errors = option_flag(invocation, "json");
+    invocation->json = json_errors || (!option_flag(invocation, "table") && !isatty(STDOUT_FILENO));
     return invocation->command->run(invocation);
 }
 
@@ -158,6 +177,27 @@ static bool flush_output(void)
         return true;
     perror("cloaca: cannot write the output");
     return false;
+}
+
+/* --json or -j among the words that are ours. */
+static bool wants_json(int count, char **words)
+{
+    for (int at = 0; at < count && strcmp(words[at], "--") != 0; at++)
+        if (strcmp(words[at], "--json") == 0 || strcmp(words[at], "-j") == 0)
+            return true;
+    return false;
+}
+
+static void print_error(const cloaca_error *error)
+{
+    clear_progress();
+    if (json_errors) {
+        print_json_error(error);
+        return;
+    }
+    fprintf(stderr, "cloaca: %s%s%s\n", error->message, error->detail[0] != '\0' ? ": " : "", error->detail);
+    if (error->hint[0] != '\0')
+        fprintf(stderr, "hint: %s\n", error->hint);
 }
 
 static void print_json_error(const cloaca_error *error)

@@ -94,7 +94,7 @@ static bool read_password(const struct invocation *invocation, struct buffer *pa
         return true;
     file = is_stdin ? stdin : fopen(path, "re");
     if (file == NULL) {
-        fprintf(stderr, "cloaca: cannot read %s: %s\n", path, strerror(errno));
+        complain("", "cannot read %s: %s", path, strerror(errno));
         return false;
     }
     ok = fgets(line, sizeof line, file) != NULL;
@@ -104,7 +104,7 @@ static bool read_password(const struct invocation *invocation, struct buffer *pa
     buffer_text(password, line);
     explicit_bzero(line, sizeof line);
     if (!ok || password->length == 0) {
-        fprintf(stderr, "cloaca: %s has no password in its first line\n", is_stdin ? "stdin" : path);
+        complain("", "%s has no password in its first line", is_stdin ? "stdin" : path);
         return false;
     }
     return true;

@@ -325,9 +325,13 @@ static bool call_failed(struct worker *worker, const char *what, const cloaca_er
         }
         return true;
     }
-    note(worker, "%s: %s%s%s", what, error->message, error->detail[0] != '\0' ? ": " : "", error->detail);
-    if (error->hint[0] != '\0')
-        note(worker, "hint: %s", error->hint);
+    if (option_flag(worker->invocation, "json")) {
+        report(worker->invocation, error);
+    } else {
+        note(worker, "%s: %s%s%s", what, error->message, error->detail[0] != '\0' ? ": " : "", error->detail);
+        if (error->hint[0] != '\0')
+            note(worker, "hint: %s", error->hint);
+    }
     stop(worker, STATUS_ERROR);
     return false;
 }

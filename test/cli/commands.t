@@ -19,6 +19,16 @@ fails_with(2, qr/NAME is missing/, 'enqueue');
 fails_with(2, qr/unexpected argument "two"/, 'task', '1', 'two');
 fails_with(2, qr/not UTF-8/, 'enqueue', "\xff");
 is(cloaca(), 2, 'without a command: usage');
+for my $noun (qw(queue tenant)) {
+    is(cloaca($noun), 2, "$noun alone: usage");
+    like($stdout, qr/^  $noun list /m, 'lists its commands');
+    succeeds($noun, '--help');
+    like($stdout, qr/^  $noun list /m, 'so does its help');
+}
+for (['enqueue', '--json'], ['--json', 'nonsense'], ['work', '--json', '-c', 0, '--', 'true']) {
+    is(cloaca(@$_), 2, "cloaca @$_: usage");
+    is(eval { decode_json($stderr)->{error}{condition} }, 'invalid_argument', 'as JSON');
+}
 succeeds('--version');
 like($stdout, qr/^cloaca \d+\.\d+/, 'the version');
 succeeds('--help');
@@ -59,6 +69,10 @@ on_backends(sub {
     is($stdout, '', 'nothing on stdout');
     is(cloaca('task', 99, '--json'), 3, 'an error as JSON');
     is(decode_json($stderr)->{error}{condition}, 'unknown_task', 'its condition');
+    for (['enqueue', '--json', 'mail', '{'], ['work', '--json', '--queue=', '--once', '--', 'true']) {
+        is(cloaca(@$_), 1, "cloaca @$_: an error");
+        is(scalar(grep { eval { decode_json($_)->{error} } } split /\n/, $stderr), 1, 'as JSON') or diag($stderr);
+    }
     fails_with(3, qr/^cloaca: unknown queue/, 'stats', 'nonsense');
     fails_with(3, qr/^cloaca: unknown function/, 'call', 'nonsense');
 
@@ -109,14 +123,20 @@ on_backends(sub {
     my %functions = map { $_->{function} => $_->{signature} } @{ decode_json($stdout) };
     like($functions{claim}, qr/claim\(queue text = 'default'/, 'functions');
 
+    # A file at stdin is the payload; with nothing in it there is none.
+    my $id = row(\'{"from": "file"}', 'enqueue', '-q', 'file', 'mail')->{task};
+    is_deeply(row('task', $id)->{payload}, { from => 'file' }, 'payload from a file');
+    is_deeply(row('task', row('enqueue', '-q', 'file', 'mail')->{task})->{payload}, {}, 'no payload');
+    is(cloaca('maintain', '--all'), $backend eq 'sqlite' ? 1 : 0, 'maintain --all') or diag($stderr);
+
     # Tables, and what a payload must not do to a terminal.
     row('enqueue', 'n', '"\u001b[31m日本 \u009b"');
     cloaca('tasks', '--table');
     my ($head, $line) = split /\n/, $stdout;
     like($head, qr/^task +queue +name +state +payload/, 'a table');
     unlike($stdout, qr/\e|\x{c2}\x{9b}/, 'without control characters');
-    cloaca('task', 2 + 3, '-t');
-    like($stdout, qr/^task +5\nqueue +default\n/, 'one row as a list');
+    cloaca('task', rows('tasks', '-q', 'default')->[0]{task}, '-t');
+    like($stdout, qr/^task +\d+\nqueue +default\n/, 'one row as a list');
     my $terminal = qx{script -qec "stty cols 70; cloaca tasks" /dev/null </dev/null};
     like($terminal, qr/^task +queue/m, 'a table on a terminal');
     is_deeply([grep { length > 70 } split /\r?\n/, decode_utf8($terminal)], [], 'cut to its width');
