@@ -1,0 +1,1 @@
+select count(*) from cloaca_default.cloaca_task

@@ -1,0 +1,4 @@
+-- step claim
+select * from cloaca.claim($queue, 'worker-1')
+-- step complete
+select cloaca.complete($task, $lease_id)

@@ -1,0 +1,1 @@
+truncate cloaca_default.cloaca_task;

@@ -1,0 +1,2 @@
+create extension cloaca;
+select from cloaca.current_tenant();

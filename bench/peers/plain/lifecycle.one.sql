@@ -1,0 +1,9 @@
+-- step claim
+update plain.task t set lease_id = (random() * 1e18)::bigint, lease_until = now() + interval '30 s', claimed_at = now(),
+    attempt = attempt + 1, worker = 'worker-1'
+where t.id = (select id from plain.task where queue = $queue and run_at <= now() and not cancelled
+    and (lease_id is null or (lease_until <= now() and attempt < max_attempts))
+    order by priority, run_at, id limit 1 for update skip locked)
+returning t.id as task, t.lease_id, t.attempt, t.name, t.payload, t.priority, t.run_at, t.lease_until, t.max_attempts, t.execution
+-- step complete
+delete from plain.task where id = $task and lease_id = $lease_id

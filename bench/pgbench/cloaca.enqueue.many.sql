@@ -1,1 +1,0 @@
-select task, created from cloaca.enqueue_many('bench', array_fill(jsonb '{"n": 1}', array[:batch::integer]), queue => 'bench');

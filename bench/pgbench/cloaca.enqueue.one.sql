@@ -1,1 +1,0 @@
-select task, created from cloaca.enqueue('bench', '{"n": 1}', queue => 'bench');
