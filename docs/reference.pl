@@ -25,7 +25,8 @@ sub opening {
 Every function of cloaca, by noun. The functions are the same in psql (schema `cloaca`), through the library (`cloaca_call`) and, in
 the SQLite module, as `cloaca_<name>`. Arguments have names everywhere; those with a default may be left out. Functions marked
 *admin* may be executed by those roles only that `grant_admin` was called for. Functions marked *PostgreSQL* raise `not_supported` on
-SQLite, where one file is one tenant. Every function of a queue or a task also raises what
+SQLite, where one file is one tenant. On PostgreSQL those marked *procedure* are called with `call`, outside of transactions, and what
+they return are inout arguments, which are given last, as null, or left out. Every function of a queue or a task also raises what
 [choosing the tenant](security.md) can raise: `unknown_tenant`, `tenant_outdated` and `insufficient_privilege`.
 
 This page is made from the headers of the SQL files by `make docs`.
@@ -49,7 +50,8 @@ sub entry {
     my $text = parts::read_file("$parts::sql/$function->{noun}/$function->{name}.postgres.sql");
     my $signature = parts::signature($text) or die "$function->{name}: no signature\n";
     my $header = parts::header($text);
-    my @marks = ($function->{access} eq 'public' ? () : "*$function->{access}*", $function->{dialects} eq 'postgres' ? '*PostgreSQL*' : ());
+    my @marks = ($function->{access} eq 'public' ? () : "*$function->{access}*", $function->{dialects} eq 'postgres' ? '*PostgreSQL*' : (),
+        $signature->{procedure} ? '*procedure*' : ());
     my %about = map { $_->{name} => $_->{text} } @{ $header->{arguments} };
 
     return join "\n", "### $function->{name}\n", (@marks ? join(', ', @marks) . "\n" : ()), "```", declaration($signature), "```\n",

@@ -4,12 +4,15 @@
 #   DIRECTORY/functions.c       every public function with its arguments, results and SQLite statements, and the SQLite tables
 #   DIRECTORY/function_ids.h    enumerators for them: CLO_ENQUEUE, CLO_ENQUEUE_ARG_NAME, CLO_ENQUEUE_COL_TASK, in the same order
 #
-#   embed.pl [--allow-empty] DIRECTORY
+#   embed.pl DIRECTORY
 #
 # It fails when the dialects of a function disagree, when a statement uses a parameter that is no argument, or raises an unknown
-# condition. --allow-empty, for developers, lets a SQLite file without statements pass. Needs perl-base alone.
+# condition. Needs perl-base alone.
 use strict;
 use warnings;
+
+BEGIN { unshift @INC, $0 =~ m{\A(.*)/} ? $1 : '.' }
+use parts;
 
 my %types = (
     boolean => 'BOOLEAN', smallint => 'SMALLINT', integer => 'INTEGER', bigint => 'BIGINT', text => 'TEXT', jsonb => 'JSONB',
@@ -19,92 +22,68 @@ my %types = (
 # What the library binds besides the arguments.
 my %bound = map { $_ => 1 } qw(now random lease_base);
 
-my ($sql) = $0 =~ m{\A(.*)/};
-$sql //= '.';
-my $allow_empty = @ARGV && $ARGV[0] eq '--allow-empty' && shift @ARGV;
-die "usage: embed.pl [--allow-empty] DIRECTORY\n" unless @ARGV == 1;
+my $sql = $parts::sql;
+die "usage: embed.pl DIRECTORY\n" unless @ARGV == 1;
 my $directory = $ARGV[0];
 
-my %conditions = map { (split)[0] => 1 } grep { /^\w/ } lines("$sql/conditions");
-my @functions = map { function(split) } grep { /^\w/ && !/\bhelper\s*$/ } lines("$sql/manifest");
-my %nouns = map { m{^(\w+)/} ? ($1 => 1) : () } lines("$sql/manifest");
+my %conditions = map { $_->{name} => 1 } parts::conditions();
+my @manifest = parts::manifest();
+my @functions = map { function($_) } grep { $_->{dialects} ne 'helper' } @manifest;
+my %nouns = map { $_->{noun} => 1 } @manifest;
 check_strays();
-write_file("$directory/function_ids.h", ids());
-write_file("$directory/functions.c", source());
+write_changed("$directory/function_ids.h", ids());
+write_changed("$directory/functions.c", source());
 
 # ------------------------------------------------------------------------------------------------------------------ reading
 
 sub function {
-    my ($path, $access, $dialects) = @_;
-    my ($noun, $name) = split m{/}, $path;
-    my @header = header("$sql/$path.postgres.sql");
-    my $signature = signature("$sql/$path.postgres.sql", shift @header);
-    my ($writes) = map { /^-- Writes:\s*(.*?)\s*$/ } @header;
-    die "$path: unknown dialects \"$dialects\"\n" unless $dialects =~ /^(?:both|postgres)$/;
-
-    my %function = (%{ parse_signature($path, $signature) }, signature => $signature, both => $dialects eq 'both', statements => []);
-    die "$path: the signature names $function{name}\n" unless $function{name} eq $name;
-    $function{writes} = !(defined $writes && $writes =~ /^nothing\b/);
+    my ($known) = @_;
+    my $path = "$sql/$known->{noun}/$known->{name}";
+    my $text = parts::read_file("$path.postgres.sql");
+    my $signature = parts::signature($text) or die "$path.postgres.sql: the first line is no \@function line\n";
+    my %function = (
+        name => $known->{name}, signature => $signature->{text}, procedure => $signature->{procedure},
+        both => $known->{dialects} eq 'both', statements => [],
+        arguments => [map { parameter($path, $_) } @{ $signature->{arguments} }],
+        results => ref $signature->{result} ? $signature->{result} : [],
+    );
+    die "$path: the signature names $signature->{name}\n" unless $signature->{name} eq $known->{name};
+    die "$path: the signature and the statement that creates it disagree on whether it is a procedure\n"
+        if !ref $signature->{result} && $function{procedure} != ($signature->{result} eq 'procedure');
+    for my $result (@{ $function{results} }) {
+        die "$path: unknown type $result->{type}\n" unless $types{ $result->{type} };
+        die "$path: the library cannot read a $result->{type} that a procedure returns\n"
+            if $function{procedure} && $result->{type} =~ /^(?:timestamptz|interval|.*\[\])$/;
+    }
+    $function{writes} = parts::header($text)->{Writes} !~ /^nothing\b/;
     $function{credentials} = 2 == grep { $_->{name} =~ /^(?:password|connection_string)$/ } @{ $function{results} };
 
     die "$path: more arguments or results than functions.h has room for\n"
         if @{ $function{arguments} } > 16 || @{ $function{results} } > 32;
 
-    my $file = "$sql/$path.sqlite.sql";
     if ($function{both}) {
-        my $other = signature($file, (header($file))[0]);
-        die "$path: the dialects' signatures differ:\n  $signature\n  $other\n" if $other ne $signature;
-        $function{statements} = [statements($file, \%function)];
-    } elsif (-e $file) {
-        die "$file: the manifest says that $name is for PostgreSQL alone\n";
+        sqlite_form(\%function, "$path.sqlite.sql");
+    } elsif (-e "$path.sqlite.sql") {
+        die "$path.sqlite.sql: the manifest says that $known->{name} is for PostgreSQL alone\n";
     }
     return \%function;
 }
 
-# The comment block that a file starts with.
-sub header {
-    my ($file) = @_;
-    my @header;
-    for (lines($file)) {
-        last unless /^--/;
-        push @header, $_;
-    }
-    die "$file: starts without a comment block\n" unless @header;
-    return @header;
+sub sqlite_form {
+    my ($function, $file) = @_;
+    my $text = parts::read_file($file);
+    my $signature = parts::signature($text) or die "$file: the first line is no \@function line\n";
+    die "$file: the dialects' signatures differ:\n  $function->{signature}\n  $signature->{text}\n"
+        if $signature->{text} ne $function->{signature};
+    $function->{statements} = [statements($file, $function, $text)];
+    $function->{waits} = $function->{statements}[-1]{watch};
 }
 
-sub signature {
-    my ($file, $line) = @_;
-    return $line =~ /^-- \@function (\w+\(.*\) -> .+?)\s*$/ ? $1 : die "$file: the first line is no \@function line\n";
-}
-
-sub parse_signature {
-    my ($path, $signature) = @_;
-    my ($name, $arguments, $results) = $signature =~ /^(\w+)\((.*)\) -> (.*)$/;
-    my %function = (name => $name, arguments => [], results => []);
-
-    for (split_list($arguments)) {
-        /^(\w+) (\w+(?:\[\])?)(?: = (.+))?$/ or die "$path: cannot read the argument \"$_\"\n";
-        my ($argument, $type, $default) = ($1, $2, $3);
-        die "$path: unknown type $type\n" unless $types{$type};
-        push @{ $function{arguments} },
-            { name => $argument, type => $type, required => !defined $default, value => value($path, $type, $default // 'null') };
-    }
-    if ($results eq 'procedure') {
-        $function{procedure} = 1;
-    } elsif ($results ne 'void') {
-        for (split_list($results)) {
-            /^(\w+) (\w+(?:\[\])?)$/ && $types{$2} or die "$path: cannot read the result \"$_\"\n";
-            push @{ $function{results} }, { name => $1, type => $2 };
-        }
-    }
-    return \%function;
-}
-
-# At commas outside of quotes.
-sub split_list {
-    my ($list) = @_;
-    return $list =~ /\G\s*((?:'(?:[^']|'')*'|[^',])+?)\s*(?:,|$)/g;
+sub parameter {
+    my ($path, $argument) = @_;
+    my ($name, $type, $default) = @$argument{qw(name type default)};
+    die "$path: unknown type $type\n" unless $types{$type};
+    return { name => $name, type => $type, required => !defined $default, value => value($path, $type, $default // 'null') };
 }
 
 # A default as the initialiser of a clo_value.
@@ -117,6 +96,11 @@ sub value {
     return '{CLO_INTEGER, 0, NULL, 0}' if $type eq 'interval' && $default eq "'0'";
     if ($type =~ /^(?:text|jsonb)$/ && $default =~ /^'((?:[^']|'')*)'$/) {
         (my $text = $1) =~ s/''/'/g;
+        utf8::encode(my $bytes = $text);
+        return sprintf '{CLO_TEXT, 0, %s, %d}', c_string($text), length $bytes;
+    }
+    if ($type eq 'text[]' && $default =~ /^'\{(\w+(?:,\w+)*)\}'$/) {
+        my $text = '[' . join(', ', map { "\"$_\"" } split /,/, $1) . ']';
         return sprintf '{CLO_TEXT, 0, %s, %d}', c_string($text), length $text;
     }
     die "$path: a default $default of type $type is not known here\n";
@@ -124,17 +108,13 @@ sub value {
 
 # ------------------------------------------------------------------------------------------------- the SQL of a SQLite file
 
-# The statements of a function, each with the condition that it raises, if any.
+# The statements of a function, each with the condition that it raises, if any, and the last perhaps to be watched.
 sub statements {
-    my ($file, $function) = @_;
-    my @statements = split_sql($file, read_file($file));
+    my ($file, $function, $text) = @_;
+    my @statements = split_sql($file, $text);
     my %known = (%bound, map { $_->{name} => 1 } @{ $function->{arguments} });
 
-    if (!@statements) {
-        die "$file: has no statements\n" unless $allow_empty;
-        warn "$file: has no statements yet\n";
-        return;
-    }
+    die "$file: has no statements\n" unless @statements;
     for my $statement (@statements) {
         for (@{ $statement->{parameters} }) {
             die "$file: :$_ is no argument of $function->{name}\n" unless $known{$_};
@@ -144,6 +124,9 @@ sub statements {
         die "$file: a statement that raises $raise must be a select\n" unless $statement->{text} =~ /^(?:select|with|values)\b/i;
     }
     die "$file: the last statement raises a condition\n" if defined $statements[-1]{raise};
+    die "$file: only the last statement can be watched\n" if grep { $_->{watch} } @statements[0 .. $#statements - 1];
+    die "$file: what is watched must return one boolean, from a procedure\n"
+        if $statements[-1]{watch} && !($function->{procedure} && "@{[map { $_->{type} } @{ $function->{results} }]}" eq 'boolean');
     die "$file: the last statement must be a select that returns the rows\n"
         if @{ $function->{results} } && $statements[-1]{text} !~ /^(?:select|with|values)\b/i;
     return @statements;
@@ -156,7 +139,7 @@ sub split_sql {
     my %current = (text => '', parameters => []);
 
     while ($text =~ /\G(?:
-            (?<marker>   ^--[ ]\@raise[ ]+(?<raise>\w+)[ ]*$ )
+            (?<marker>   ^--[ ]\@(?:raise[ ]+(?<raise>\w+)|(?<watch>watch))[ ]*$ )
           | (?<comment>  --[^\n]* | \/\*.*?\*\/ )
           | (?<quoted>   '(?:[^']|'')*' | "(?:[^"]|"")*" | `[^`]*` )
           | (?<parameter>:(?<name>\w+) )
@@ -165,8 +148,9 @@ sub split_sql {
           | (?<other>    [^\s;:'"`\/-]+ | . )
         )/gmsx) {
         if (defined $+{marker}) {
-            die "$file: the marker \@raise $+{raise} stands inside a statement\n" if $current{text} ne '';
+            die "$file: the marker $+{marker} stands inside a statement\n" if $current{text} ne '';
             $current{raise} = $+{raise};
+            $current{watch} = defined $+{watch};
         } elsif (defined $+{comment} || defined $+{space}) {
             $current{text} .= ' ' if $current{text} =~ /\S$/;
         } elsif (defined $+{end}) {
@@ -179,7 +163,7 @@ sub split_sql {
         }
     }
     die "$file: does not end with a semicolon\n" if $current{text} =~ /\S/;
-    die "$file: a marker \@raise without a statement\n" if defined $current{raise};
+    die "$file: a marker without a statement\n" if defined $current{raise} || $current{watch};
     return @statements;
 }
 
@@ -224,7 +208,7 @@ sub source {
     }
     $text .= "const clo_function clo_functions[CLO_FUNCTION_COUNT] = {\n" . join('', map { entry($_) } @functions) . "};\n\n";
 
-    my @tables = map { $_->{text} } map { -e "$sql/$_/tables.sqlite.sql" ? split_sql("$_/tables", read_file("$sql/$_/tables.sqlite.sql")) : () }
+    my @tables = map { $_->{text} } map { -e "$sql/$_/tables.sqlite.sql" ? split_sql("$_/tables", parts::read_file("$sql/$_/tables.sqlite.sql")) : () }
         sort keys %nouns;
     $text .= "const char *const clo_sqlite_tables[] = {\n" . join('', map { '    ' . c_string($_) . ",\n" } @tables) . "    NULL,\n};\n";
     return $text;
@@ -239,6 +223,7 @@ sub entry {
         . '        .signature = ' . c_string($function->{signature}) . ",\n"
         . "        .procedure = " . bool($function->{procedure}) . ",\n"
         . "        .postgres_only = " . bool(!$function->{both}) . ",\n"
+        . "        .waits = " . bool($function->{waits}) . ",\n"
         . "        .writes = " . bool($function->{writes}) . ",\n"
         . "        .credentials = " . bool($function->{credentials}) . ",\n"
         . list('parameter', $name, $function->{arguments})
@@ -261,27 +246,15 @@ sub bool { return $_[0] ? 'true' : 'false' }
 
 sub c_string {
     my ($text) = @_;
+    utf8::encode($text);
     $text =~ s/(["\\])/\\$1/g;
     $text =~ s/\?\?/?\\?/g;
     $text =~ s/([^\x20-\x7e])/sprintf '\\%03o', ord $1/ge;
     return "\"$text\"";
 }
 
-sub lines { return split /\n/, read_file($_[0]) }
-
-sub read_file {
-    my ($file) = @_;
-    open my $handle, '<', $file or die "$file: $!\n";
-    local $/;
-    return scalar(<$handle>) // '';
-}
-
-# Under another name first, and only when something changed: an interrupted run leaves nothing half done, a repeated one no work.
-sub write_file {
+# Only when something changed: a repeated run makes no work.
+sub write_changed {
     my ($file, $text) = @_;
-    return if -e $file && read_file($file) eq $text;
-    open my $handle, '>', "$file.new" or die "$file.new: $!\n";
-    print $handle $text or die "$file.new: $!\n";
-    close $handle or die "$file.new: $!\n";
-    rename "$file.new", $file or die "$file: $!\n";
+    parts::write_file($file, $text) unless -e $file && parts::read_file($file) eq $text;
 }

@@ -29,13 +29,15 @@ sub conditions {
     return @conditions;
 }
 
-# The signature in a file's first line: name, arguments (name, type, default or undef), result ("void", "procedure", or columns).
+# The signature in a file's first line: name, arguments (name, type, default or undef), result ("void", "procedure", or columns). A
+# PostgreSQL file says besides whether it creates a procedure; the columns of one are its inout arguments.
 sub signature {
     my ($text) = @_;
     my ($name, $arguments, $result) = $text =~ /\A-- \@function (\w+)\((.*)\) -> (\S.*?)\s*$/m or return;
     return {
         name      => $name,
         text      => "$name($arguments) -> $result",
+        procedure => scalar $text =~ /^create procedure /m,
         arguments => [map { argument($_) } split_list($arguments)],
         result    => $result =~ /^(void|procedure)$/ ? $result : [map { argument($_) } split_list($result)],
     };

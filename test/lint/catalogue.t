@@ -38,7 +38,7 @@ sub signatures {
     my %found;
     push @{ $found{ $_->[0] } }, $_ for query($database, <<'SQL');
         select p.proname, p.prokind, a.name, pg_catalog.format_type(a.type, null),
-            pg_catalog.pg_get_function_arg_default(p.oid, (row_number() over (partition by p.oid order by a.n))::integer)
+            pg_catalog.pg_get_function_arg_default(p.oid, (row_number() over (partition by p.oid order by a.n))::integer), a.mode
         from pg_catalog.pg_proc p
         left join lateral unnest(coalesce(p.proallargtypes, p.proargtypes::oid[]), p.proargnames, p.proargmodes)
             with ordinality a (type, name, mode, n) on a.mode in ('i', 'b') or a.mode is null
@@ -49,11 +49,16 @@ SQL
     my %columns = columns($database);
     for my $name (sort keys %signature) {
         my $declared = $signature{$name};
-        my @arguments = grep { length $_->[2] } @{ $found{$name} // [] };
+        # The inout arguments of a procedure are what it returns, and can be left out.
+        my @arguments = grep { length $_->[2] && $_->[5] ne 'b' } @{ $found{$name} // [] };
+        my @returned = grep { $_->[5] eq 'b' } @{ $found{$name} // [] };
+        is_deeply([map { $_->[4] } @returned], [map { "NULL::$_->[3]" } @returned], "$kind: inout arguments of $name");
         is_deeply([map { "$_->[2] $_->[3]" } @arguments], [map { "$_->{name} $type{$_->{type}}" } @{ $declared->{arguments} }],
             "$kind: arguments of $name") or next;
         push @defaults, map { [$name, $declared->{arguments}[$_], $arguments[$_][4]] } 0 .. $#arguments;
-        my $result = $found{$name}[0][1] eq 'p' ? 'procedure' : $columns{$name};
+        my $is_procedure = $found{$name}[0][1] eq 'p';
+        is($is_procedure, !!$declared->{procedure}, "$kind: $name is a procedure or a function, as its file says");
+        my $result = !$is_procedure ? $columns{$name} : @returned ? join(', ', map { "$_->[2] $_->[3]" } @returned) : 'procedure';
         is($result, ref $declared->{result} ? join(', ', map { "$_->{name} $type{$_->{type}}" } @{ $declared->{result} }) : $declared->{result},
             "$kind: result of $name");
     }
@@ -81,7 +86,7 @@ sub different_default {
 # The columns of every result, described without being computed.
 sub columns {
     my ($database) = @_;
-    my @functions = grep { $signature{$_}{result} ne 'procedure' } sort keys %signature;
+    my @functions = grep { !$signature{$_}{procedure} } sort keys %signature;
     my %columns;
     my $name;
     for my $row (query($database, join "\n", map { "\\echo \@$_\n" . call($signature{$_}) . ' \gdesc' } @functions)) {
