@@ -10,10 +10,10 @@
  *
  * The script is a list of steps, each a line "-- step NAME" and one statement. All of them in order are a cycle. A statement is
  * prepared once in each connection and runs in a transaction of its own, unless the script has steps that begin and end one.
- * $name in it is a parameter: a variable, or a column of the first row of an earlier step in the same cycle; $name[] is an
- * array of that column in all rows. The rows of the step "claim" are the cycle's tasks (a row that starts with null is none);
- * without such a step, a cycle counts as $batch tasks. When there are none the cycle is empty: steps that need a column of it
- * are left out.
+ * $name in it is a parameter: a variable ($client is the number of the connection, from 0), or a column of the first row of an
+ * earlier step in the same cycle; $name[] is an array of that column in all rows. The rows of the step "claim" are the cycle's
+ * tasks (a row that starts with null is none); without such a step, a cycle counts as $batch tasks. When there are none the
+ * cycle is empty: steps that need a column of it are left out.
  *
  * Prints a line for each figure: its name and value. Times are in microseconds: "claim" from the begin of the cycle until the
  * tasks are in our hands, "cycle" all of it. The server's processor time is that of our backends, read from /proc, so the
@@ -64,6 +64,7 @@ typedef struct client {
     int number;
     PGconn *connection;
     PGresult *results[MOST_STEPS];
+    char name[16];
     char *arrays[MOST_PARAMETERS];
     size_t sizes[MOST_PARAMETERS];
     sample *samples;
@@ -291,6 +292,7 @@ static int find_variable(const char *name)
 static void open_client(client *client, int number)
 {
     client->number = number;
+    snprintf(client->name, sizeof(client->name), "%d", number);
     client->connection = PQconnectdb("");
     if (PQstatus(client->connection) != CONNECTION_OK) {
         fail("connection", PQerrorMessage(client->connection));
@@ -386,6 +388,9 @@ static const char *column(client *client, int before, int parameter, const char 
 {
     bool was_left_out = false;
 
+    if (strcmp(name, "client") == 0) {
+        return client->name;
+    }
     for (int i = before - 1; i >= 0; i--) {
         const PGresult *result = client->results[i];
         int field = result != NULL ? PQfnumber(result, name) : -1;

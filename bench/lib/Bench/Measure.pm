@@ -25,7 +25,7 @@ sub throughput {
     my $expected = $fastest{ $peer->{name}, $batch } // $first{$batch} // 50_000;
     for (1 .. 8) {
         my $tasks = $kind eq 'lifecycle' ? int($expected * $seconds * 1.3) + 3000 : 0;
-        $peer->refill($tasks, $batch);
+        $peer->refill($tasks, $clients, $batch);
         my $before = $peer->count;
         my ($position, $cpu) = (wal_position(), server_cpu());
         my $figures = $peer->drive($script, '-c', $clients, '-t', $seconds, '-D', "batch=$batch", @more);

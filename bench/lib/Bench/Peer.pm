@@ -44,7 +44,7 @@ sub set_up {
     if (!$ready{ $self->{database} }++) {
         run('createdb', $self->{database});
         run('mkdir', '-p', "$made/$self->{like}");
-        local @ENV{qw(PGDATABASE BENCH_OUT)} = ($self->{database}, "$made/$self->{like}");
+        local @ENV{qw(PGDATABASE BENCH_OUT BENCH_NODE)} = ($self->{database}, "$made/$self->{like}", node());
         my $file = $self->file('setup.sql');
         psql($self->{database}, '-f', $file) if $file;
         $file = $self->file('setup');
@@ -54,6 +54,11 @@ sub set_up {
         has_setting($self->{database}, $name) or die "there is no setting $name\n";
         $self->{options} = "-c $name=$value";
     }
+}
+
+# The node that bench/setup installed.
+sub node {
+    return (glob "$ENV{BENCH_BUILD}/node_modules/node-*/bin/node")[0] // 'node';
 }
 
 # A file of the peer: its own, one that its set-up made, or one of the peer that it is like.
@@ -70,11 +75,12 @@ sub script {
     return $self->file("$kind.$batch.sql") // $self->file("$kind." . ($batch == 1 ? 'one' : 'many') . '.sql');
 }
 
-# Empties the peer's tables and puts in so many tasks.
+# Empties the peer's tables and puts in so many tasks, for so many clients that claim so many at a time.
 sub refill {
-    my ($self, $tasks, $batch) = @_;
+    my ($self, $tasks, $clients, $batch) = @_;
+    my %variables = (tasks => $tasks, clients => $clients // 1, batch => $batch // 1);
     my @files = grep { defined } $self->file('reset.sql'), $tasks ? $self->file('fill.sql') : undef;
-    psql($self->{database}, '-v', "tasks=$tasks", '-v', 'batch=' . ($batch // 1), map({ ('-f', $_) } @files), '-c', 'vacuum analyze',
+    psql($self->{database}, map({ ('-v', "$_=$variables{$_}") } keys %variables), map({ ('-f', $_) } @files), '-c', 'vacuum analyze',
         '-c', 'checkpoint');
 }
 

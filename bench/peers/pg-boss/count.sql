@@ -1,0 +1,1 @@
+select count(*) from pgboss.job_common where state <> 'completed'

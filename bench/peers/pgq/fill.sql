@@ -1,0 +1,1 @@
+call bench_fill(:tasks, :clients, :batch);
