@@ -4,7 +4,7 @@
 
 -- @raise invalid_name
 select 'The queue name must have 1 to 200 bytes and no control characters.' as detail
-where :queue is null or length(cast(:queue as blob)) not between 1 and 200 or :queue glob '*[' || char(1, 45, 31, 127) || ']*';
+where :queue is null or length(cast(:queue as blob)) not between 1 and 200 or :queue glob '*[' || char(1, 45, 31, 127, 45, 159) || ']*';
 
 -- @raise invalid_argument
 select detail from (select case

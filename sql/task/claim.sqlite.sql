@@ -7,7 +7,7 @@
 -- @raise invalid_name
 select 'The ' || what || ' must have 1 to 200 bytes and no control characters.' as detail
 from (select 'queue name' as what, :queue as name union all select 'worker name', coalesce(:worker, '-'))
-where name is null or length(cast(name as blob)) not between 1 and 200 or name glob '*[' || char(1, 45, 31, 127) || ']*'
+where name is null or length(cast(name as blob)) not between 1 and 200 or name glob '*[' || char(1, 45, 31, 127, 45, 159) || ']*'
 limit 1;
 
 -- @raise invalid_argument

@@ -5,7 +5,7 @@
 -- @raise invalid_name
 select 'The ' || what || ' must have 1 to 200 bytes and no control characters.' as detail
 from (select 'task name' as what, :name as name union all select 'queue name', :queue)
-where name is null or length(cast(name as blob)) not between 1 and 200 or name glob '*[' || char(1, 45, 31, 127) || ']*'
+where name is null or length(cast(name as blob)) not between 1 and 200 or name glob '*[' || char(1, 45, 31, 127, 45, 159) || ']*'
 limit 1;
 
 -- @raise invalid_argument
@@ -23,7 +23,7 @@ where detail is not null;
 
 -- @raise invalid_name
 select 'The key must have 1 to 500 bytes and no control characters.' as detail
-where length(cast(:key as blob)) not between 1 and 500 or :key glob '*[' || char(1, 45, 31, 127) || ']*';
+where length(cast(:key as blob)) not between 1 and 500 or :key glob '*[' || char(1, 45, 31, 127, 45, 159) || ']*';
 
 -- @raise invalid_argument
 select detail from (select case
