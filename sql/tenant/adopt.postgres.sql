@@ -3,7 +3,7 @@
 -- Makes a tenant of a schema that is there, but for its password: see adopt_tenant. Without a username it is the default tenant.
 --
 -- Returns: the credentials, without a password
--- Errors: those of check_identifier and check_adoptable
+-- Errors: those of check_tenant_names and check_adoptable
 create function cloaca.adopt(schema_name text, username text) returns cloaca.tenant_credentials
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -12,10 +12,7 @@ as $$
 declare
     owner text;
 begin
-    if adopt.username is not null or adopt.schema_name is distinct from 'cloaca_default' then
-        perform cloaca.check_identifier(adopt.schema_name, 'schema name');
-        perform cloaca.check_identifier(adopt.username, 'username');
-    end if;
+    perform cloaca.check_tenant_names(adopt.schema_name, adopt.username);
     perform cloaca.check_adoptable(adopt.schema_name, adopt.username);
     delete from cloaca.tenant t where t.schema_name = adopt.schema_name;
 

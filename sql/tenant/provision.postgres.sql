@@ -14,10 +14,7 @@ as $$
 declare
     owner text;
 begin
-    if provision.username is not null or provision.schema_name is distinct from 'cloaca_default' then
-        perform cloaca.check_identifier(provision.schema_name, 'schema name');
-        perform cloaca.check_identifier(provision.username, 'username');
-    end if;
+    perform cloaca.check_tenant_names(provision.schema_name, provision.username);
     perform cloaca.check_settings(provision.connection_limit, provision.settings);
     if to_regnamespace(quote_ident(provision.schema_name)) is not null
         or exists (select from cloaca.tenant t where t.schema_name = provision.schema_name) then
