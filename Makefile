@@ -11,7 +11,8 @@ PG_CONFIG ?= pg_config
 export PG_CONFIG
 
 version := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" cloaca.control)
-sql_files := $(wildcard sql/*/*.postgres.sql sql/*/*.script.sql) sql/manifest sql/conditions sql/assemble.pl sql/parts.pm
+# The folders are among them, so that a file that is gone is noticed.
+sql_files := $(wildcard sql/*/. sql/*/*.postgres.sql sql/*/*.script.sql sql/upgrade/*.sql) sql/manifest sql/conditions sql/assemble.pl sql/parts.pm
 programs := $(patsubst %/Makefile,%,$(wildcard src/cli/Makefile src/sqlite_module/Makefile))
 # PGXS comes with the server's development package: without it only the client is built.
 pgxs := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
