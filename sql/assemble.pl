@@ -5,6 +5,9 @@
 #   assemble.pl script    [--only noun,...] FILE    the same functions as one script for a server that cannot load the library
 #   assemble.pl conditions FILE                     the conditions as a C header, one X-macro
 #
+# The script takes what needs no library. A function in C has NAME.script.sql beside it (one that creates nothing: the script goes
+# without the function), or else a twin NAME_sql in the manifest, its SQL path, which in the script has the function's own name.
+#
 # --only leaves out the other nouns (core always comes along): for trying a part while another is being written.
 # The product is written under another name first, so that an interrupted run never leaves half of one. Needs perl-base alone.
 use strict;
@@ -15,6 +18,10 @@ use parts;
 
 my $sql = $parts::sql;
 my %products = (extension => \&extension, script => \&script, conditions => \&conditions_header);
+
+# The twins: NAME_sql => NAME.
+my %name = map { $_->{name} => 1 } parts::manifest();
+my %twin = map { /^(.+)_sql\z/ && $name{$1} ? ($_ => $1) : () } keys %name;
 
 my $mode = shift @ARGV // '';
 my %wanted;
@@ -57,12 +64,14 @@ sub conditions_header {
 # Registry, functions in the order of the manifest, grants.
 sub body {
     my ($kind) = @_;
-    my @functions = grep { $kind eq 'script' || !script_only($_) } grep { !%wanted || $wanted{ $_->{noun} } } parts::manifest();
-    my (@missing, @parts);
+    my (@functions, @missing, @parts);
 
-    for my $function (@functions) {
-        my $file = source($function, $kind);
+    for my $function (grep { !%wanted || $wanted{ $_->{noun} } } parts::manifest()) {
+        my $file = source($function, $kind) // next;
         my $text = -e "$sql/$file" ? parts::read_file("$sql/$file") : '';
+        next if $file =~ /\.script\.sql\z/ && $text !~ /^create /m;
+        $text =~ s/\b(\w+_sql)\b/$twin{$1} \/\/ $1/ge if $kind eq 'script';
+        push @functions, $function;
         $function->{create} = created_arguments($text, $function->{name});
         push @missing, $file unless defined $function->{create};
         die "sql/$file: a function in C cannot be in the script; write its $function->{name}.script.sql\n"
@@ -82,18 +91,15 @@ sub body {
     return $text;
 }
 
-# The file that a product takes a function from.
+# The file that a product takes a function from, or nothing when it has no such function: helpers that stand for something that the
+# library does are in the script alone, twins under their own name in the extension alone.
 sub source {
     my ($function, $kind) = @_;
     my $path = "$function->{noun}/$function->{name}";
-    return $kind eq 'script' && -e "$sql/$path.script.sql" ? "$path.script.sql" : "$path.postgres.sql";
-}
-
-# A helper that only the script needs, in place of something that the library does.
-sub script_only {
-    my ($function) = @_;
-    my $path = "$sql/$function->{noun}/$function->{name}";
-    return -e "$path.script.sql" && !-e "$path.postgres.sql";
+    my ($postgres, $script, $twin) = ("$path.postgres.sql", "$path.script.sql", "${path}_sql.postgres.sql");
+    my $has_script = -e "$sql/$script";
+    return $has_script && !-e "$sql/$postgres" ? undef : $postgres if $kind eq 'extension';
+    return $twin{ $function->{name} } ? undef : $has_script ? $script : $twin{"$function->{name}_sql"} ? $twin : $postgres;
 }
 
 # Nothing executes for PUBLIC but what the manifest says.

@@ -43,9 +43,13 @@ begin
         perform cloaca.bury(tenant, gone.dead, 'lease expired', at);
     end if;
     execute format($query$
-        update %I.cloaca_task t set lease_id = null, lease_until = null, worker = null,
-            errors = cloaca.add_error(t.errors, t.attempt, t.worker, 'lease expired', $2)
-        where t.id = any ($1)
+        with freed as (
+            update %1$I.cloaca_task t set lease_id = null, lease_until = null, worker = null,
+                errors = cloaca.add_error(t.errors, t.attempt, t.worker, 'lease expired', $2)
+            where t.id = any ($1)
+            returning t.id, t.queue, t.priority, t.run_at
+        )
+        select cloaca.note_ready(%1$L, queue, priority, min(run_at), min(id), count(*)) from freed group by queue, priority
         $query$, tenant) using gone.expired, at;
     counts.cancelled := coalesce(cardinality(gone.cancelled), 0);
     counts.dead := coalesce(cardinality(gone.dead), 0);

@@ -46,7 +46,7 @@ begin
         select count(*) from gone
         $query$, tenant) into live using drop_queue.queue;
     execute format($query$
-        with settings as (delete from %1$I.cloaca_queue where queue = $1),
+        with settings as (delete from %1$I.cloaca_queue where queue = $1 returning paused),
         estimate as (delete from %1$I.cloaca_queue_estimate where queue = $1),
         history as (delete from %1$I.cloaca_task_history where queue = $1),
         finished as (delete from %1$I.cloaca_finished_key where queue = $1),
@@ -55,12 +55,17 @@ begin
                 select d.id from %1$I.cloaca_dead_letter d where d.queue = $1 order by d.id for update))
             returning status
         )
-        select $2 + count(*) as dropped, $2 > 0 or count(*) filter (where status = 'failed') > 0 as had_tasks from dead
+        select $2 + count(*) as dropped, $2 > 0 or count(*) filter (where status = 'failed') > 0 as had_tasks,
+            exists (select from settings where paused) as was_paused
+        from dead
         $query$, tenant) into gone using drop_queue.queue, live;
     if gone.had_tasks and not coalesce(force, false) then
         -- Enqueued between the look and the deletion, which this takes back.
         perform cloaca.raise_condition('queue_not_empty', format('Queue "%s" still has tasks.', drop_queue.queue),
             'Drop it with force => true to delete them.');
+    end if;
+    if gone.was_paused then
+        perform cloaca.note_resumed(tenant, drop_queue.queue);
     end if;
     return query select gone.dropped;
 end

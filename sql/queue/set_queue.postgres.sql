@@ -44,5 +44,8 @@ begin
         $query$, tenant)
         using set_queue.queue, set_queue.paused, set_queue.lease, set_queue.max_attempts, set_queue.retry,
             set_queue.retention, set_queue.key_retention, cloaca.now();
+    if not set_queue.paused then
+        perform cloaca.note_resumed(tenant, set_queue.queue);
+    end if;
 end
 $$;

@@ -18,55 +18,5 @@
 create function cloaca.enqueue(name text, payload jsonb default '{}', queue text default 'default', priority integer default 0,
     run_at timestamptz default null, delay interval default null, key text default null, max_attempts integer default null,
     retry jsonb default null) returns table (task bigint, created boolean)
-language plpgsql volatile
-set search_path = pg_catalog, pg_temp
-as $$
-#variable_conflict use_column
-declare
-    tenant text := cloaca.current_tenant();
-    at timestamptz := cloaca.now();
-    due timestamptz;
-    id bigint;
-begin
-    perform cloaca.check_name(enqueue.name, 'task name');
-    perform cloaca.check_name(enqueue.queue, 'queue name');
-    perform cloaca.check_payload(enqueue.payload);
-    perform cloaca.check_priority(enqueue.priority);
-    due := cloaca.due(enqueue.run_at, enqueue.delay, at);
-    if enqueue.key is not null then
-        perform cloaca.check_name(enqueue.key, 'key', 500);
-    end if;
-    perform cloaca.check_attempts(enqueue.max_attempts);
-    perform cloaca.check_retry(enqueue.retry);
-
-    loop
-        if enqueue.key is not null then
-            perform cloaca.see_keys(tenant, enqueue.queue, array[enqueue.key], at);
-            id := cloaca.key_holder(tenant, enqueue.queue, enqueue.key, null, at);
-            if id is not null then
-                return query select id, false;
-                return;
-            end if;
-        end if;
-        execute format($query$
-            insert into %1$I.cloaca_task (queue, priority, run_at, max_attempts, enqueued_at, name, key, payload, retry)
-            values ($1, $2, $3, coalesce($4, (select q.max_attempts from %1$I.cloaca_queue q where q.queue = $1), 3),
-                $5, $6, $7, $8, $9)
-            on conflict (queue, key) where key is not null do nothing
-            returning id
-            $query$, tenant) into id
-            using enqueue.queue, enqueue.priority, due, enqueue.max_attempts, at, enqueue.name, enqueue.key, enqueue.payload,
-                enqueue.retry;
-        -- While this one waited for its turn at the key, a task that had it may have been enqueued and completed.
-        if id is not null and enqueue.key is not null
-            and cloaca.key_holder(tenant, enqueue.queue, enqueue.key, id, at) is not null then
-            execute format('delete from %I.cloaca_task where id = $1', tenant) using id;
-            id := null;
-        end if;
-        if id is not null then
-            return query select id, true;
-            return;
-        end if;
-    end loop;
-end
-$$;
+language c volatile
+as 'MODULE_PATHNAME', 'cloaca_enqueue';

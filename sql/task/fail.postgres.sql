@@ -22,6 +22,7 @@ declare
     at timestamptz := cloaca.now();
     wait bigint;
     held record;
+    ready record;
 begin
     if error is null then
         perform cloaca.raise_condition('invalid_argument', 'The error must not be null.');
@@ -41,11 +42,13 @@ begin
 
     wait := coalesce(wait, cloaca.backoff((cloaca.queue_settings(tenant, held.queue)).retry || coalesce(held.retry, '{}'),
         held.attempt));
-    return query execute format($query$
+    execute format($query$
         update %I.cloaca_task t set lease_id = null, lease_until = null, worker = null,
             run_at = $2 + $3 * interval '1 microsecond', errors = cloaca.add_error(t.errors, t.attempt, t.worker, $4, $2)
         where t.id = $1
-        returning case when t.run_at > $2 then 'scheduled' else 'ready' end, t.run_at
-        $query$, tenant) using fail.task, at, wait, left(error, 10000);
+        returning t.id, t.queue, t.priority, t.run_at
+        $query$, tenant) into ready using fail.task, at, wait, left(error, 10000);
+    perform cloaca.note_ready(tenant, ready.queue, ready.priority, ready.run_at, ready.id, 1);
+    return query select case when ready.run_at > at then 'scheduled' else 'ready' end, ready.run_at;
 end
 $$;

@@ -15,13 +15,16 @@ as $$
 #variable_conflict use_column
 declare
     tenant text := cloaca.current_tenant();
-    released bigint;
+    released record;
 begin
     execute format($query$
         update %I.cloaca_task t set lease_id = null, lease_until = null, worker = null, claimed_at = null, attempt = t.attempt - 1
-        where t.id = $1 and t.lease_id = $2 and not t.cancelled returning t.id
+        where t.id = $1 and t.lease_id = $2 and not t.cancelled
+        returning t.id, t.queue, t.priority, t.run_at
         $query$, tenant) into released using release.task, release.lease_id;
-    if released is null then
+    if released.id is not null then
+        perform cloaca.note_ready(tenant, released.queue, released.priority, released.run_at, released.id, 1);
+    else
         perform from cloaca.finish(tenant, 'cancelled', array[release.task], array[release.lease_id], null, cloaca.now());
         if not found then
             perform cloaca.refuse_lease(tenant, release.task, release.lease_id);

@@ -57,11 +57,14 @@ begin
                     l.retry, l.errors
                 from letter l order by l.key nulls first, l.id
                 on conflict (queue, key) where key is not null do nothing
-                returning id
+                returning id, queue, priority, run_at
             ), gone as (
-                delete from %1$I.cloaca_dead_letter d where d.task in (select id from live) returning 1
+                delete from %1$I.cloaca_dead_letter d where d.task in (select id from live)
+            ), noted as (
+                select count(*) as tasks, cloaca.note_ready(%1$L, queue, priority, min(run_at), min(id), count(*))
+                from live group by queue, priority
             )
-            select count(*) from gone
+            select coalesce(sum(tasks), 0) from noted
             $query$, tenant) into moved using retry_task.task, retry_task.queue, retry_task.max, cloaca.now();
         exit when moved > 0 or retry_task.task is null;
         -- Whoever had the key may have gone by now: then once more.

@@ -26,7 +26,7 @@ begin
         $query$, tenant) using tasks, are_new, settle_keys.queue, keys, settle_keys.at
     loop
         select e.task, e.created into item
-        from cloaca.enqueue(settle_keys.name, payloads[n], settle_keys.queue, settle_keys.priority, settle_keys.run_at, null,
+        from cloaca.enqueue_sql(settle_keys.name, payloads[n], settle_keys.queue, settle_keys.priority, settle_keys.run_at, null,
             keys[n], settle_keys.max_attempts, settle_keys.retry) e;
         tasks[n] := item.task;
         are_new[n] := item.created;

@@ -7,7 +7,7 @@ use Test::More;
 use lib 'sql';
 use parts;
 
-my %manifest = map { $_->{name} => { %$_, in_extension => -e "sql/$_->{noun}/$_->{name}.postgres.sql" } } parts::manifest();
+my %manifest = map { $_->{name} => $_ } parts::manifest();
 my %signature = map { my $text = parts::read_file("sql/$_->{noun}/$_->{name}.postgres.sql"); $_->{name} => parts::signature($text) }
     grep { $_->{dialects} ne 'helper' } values %manifest;
 
@@ -24,10 +24,24 @@ for my $kind ('extension', 'script') {
 }
 done_testing();
 
+# The functions of the manifest that a product has: the SQL path of a function in C has the function's own name in the script.
+sub names {
+    my ($kind) = @_;
+    return sort grep { is_in($kind, $manifest{$_}) } keys %manifest;
+}
+
+sub is_in {
+    my ($kind, $function) = @_;
+    my $path = "sql/$function->{noun}/$function->{name}";
+    return -e "$path.postgres.sql" if $kind eq 'extension';
+    return 0 if $function->{name} =~ /^(.+)_sql\z/ && $manifest{$1};
+    return !-e "$path.script.sql" || parts::read_file("$path.script.sql") =~ /^create /m;
+}
+
 sub functions {
     my ($kind, $database) = @_;
     my @found = map { $_->[0] } query($database, "select proname from pg_proc where pronamespace = 'cloaca'::regnamespace order by 1");
-    is_deeply(\@found, [sort grep { $kind eq 'script' || $manifest{$_}{in_extension} } keys %manifest], "$kind: the functions of the manifest, each once");
+    is_deeply(\@found, [names($kind)], "$kind: the functions of the manifest, each once");
 }
 
 # Names, types, defaults and result columns, as the server sees them.
@@ -114,7 +128,7 @@ sub security {
     my $unpinned = "coalesce(not 'search_path=pg_catalog, pg_temp' = any (p.proconfig), true)";
 
     is_deeply([map { $_->[0] } query($database, "select p.proname $of_cloaca and $public order by 1")],
-        [sort grep { $manifest{$_}{access} eq 'public' && ($kind eq 'script' || $manifest{$_}{in_extension}) } keys %manifest], "$kind: PUBLIC executes what the manifest says");
+        [grep { $manifest{$_}{access} eq 'public' } names($kind)], "$kind: PUBLIC executes what the manifest says");
     none("$kind: every SECURITY DEFINER function is revoked from PUBLIC and has its search_path pinned",
         query($database, "select p.proname $of_cloaca and p.prosecdef and ($public or $unpinned)"));
     none("$kind: every body that is parsed when it runs has its search_path pinned",

@@ -40,7 +40,8 @@ sub file_sets {
 sub function_file {
     my ($function) = @_;
     my ($name, $noun, $dialects) = @$function{qw(name noun dialects)};
-    my %text = map { $_ => -e "sql/$noun/$name.$_.sql" ? parts::read_file("sql/$noun/$name.$_.sql") : '' } qw(postgres sqlite script);
+    my %file = ((map { $_ => "sql/$noun/$name.$_.sql" } qw(postgres sqlite script)), twin => "sql/$noun/${name}_sql.postgres.sql");
+    my %text = map { $_ => -e $file{$_} ? parts::read_file($file{$_}) : '' } keys %file;
     my $first = (split /\n/, $text{postgres}, 2)[0] // '';
     my @problems;
 
@@ -59,9 +60,18 @@ sub function_file {
     }
     for my $dialect (grep { length $text{$_} } qw(postgres script)) {
         my $creations = () = $text{$dialect} =~ /^create (?:or replace )?(?:function|procedure) /mg;
-        push @problems, "the $dialect file creates $creations functions" unless $creations == 1;
+        my $is_void = $dialect eq 'script' && $dialects eq 'helper' && $text{script} !~ /^(?!--|$)/m;
+        push @problems, "the $dialect file creates $creations functions" unless $creations == 1 || $is_void;
     }
+    push @problems, "is declared otherwise than ${name}_sql"
+        if length $text{twin} && declaration($text{postgres}) ne declaration($text{twin}) =~ s/_sql\(/(/r;
     fine("$noun/$name", @problems);
+}
+
+# From create to the language: the arguments with their defaults, and the result.
+sub declaration {
+    my ($text) = @_;
+    return $text =~ /^create function (.*?)language /ms ? $1 =~ s/\s+/ /gr : '';
 }
 
 sub header_problems {

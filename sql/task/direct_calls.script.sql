@@ -1,0 +1,3 @@
+-- @helper direct_calls
+--
+-- Nothing: without the library there is no direct path.

@@ -1,0 +1,3 @@
+-- @helper registry_changed
+--
+-- Nothing: without the library no session remembers tenants.
