@@ -6,4 +6,4 @@
 create function cloaca.note_ready(tenant text, queue text, priority smallint, run_at timestamptz, task bigint, count bigint)
 returns void
 language c volatile
-as 'MODULE_PATHNAME', 'cloaca_note_ready_call';
+as 'MODULE_PATHNAME', 'cloaca_note_ready';

@@ -16,4 +16,30 @@
 #define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
 #endif
 
+/* 16 replaced the functions that check privileges on one kind of object each by one for all kinds, and says of an update not
+ * whether but which indexes need an entry. */
+#if PG_VERSION_NUM >= 160000
+#define compat_schema_aclcheck(schema, role, mode) object_aclcheck(NamespaceRelationId, schema, role, mode)
+typedef TU_UpdateIndexes CompatUpdateIndexes;
+#define COMPAT_NO_INDEXES TU_None
+#else
+#define compat_schema_aclcheck(schema, role, mode) pg_namespace_aclcheck(schema, role, mode)
+typedef bool CompatUpdateIndexes;
+#define COMPAT_NO_INDEXES false
+#endif
+
+/* 17 lets an identity sequence be asked for by its relation. */
+#if PG_VERSION_NUM >= 170000
+#define compat_identity_sequence(relation, column) getIdentitySequence(relation, column, true)
+#else
+#define compat_identity_sequence(relation, column) getIdentitySequence(RelationGetRelid(relation), column, true)
+#endif
+
+/* 18 counts the searches of an index scan. */
+#if PG_VERSION_NUM >= 180000
+#define compat_index_beginscan(table, index, snapshot, keys) index_beginscan(table, index, snapshot, NULL, keys, 0)
+#else
+#define compat_index_beginscan(table, index, snapshot, keys) index_beginscan(table, index, snapshot, keys, 0)
+#endif
+
 #endif

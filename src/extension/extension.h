@@ -2,15 +2,20 @@
  * extension.h - what the parts of the server library share
  *
  * The library is loaded by the first call of one of its functions, or by shared_preload_libraries; both work. Everything runs
- * in the backend of the session that calls it. Functions here hold no lock of their own.
+ * in the backend of the session that calls it. With preload there is shared memory (cursors, sleepers); without, each backend
+ * has hints of its own. Tables are the truth: whatever is in memory may be lost at any moment, and costs time only.
  */
 #ifndef CLOACA_EXTENSION_H
 #define CLOACA_EXTENSION_H
 
 #include "postgres.h"
 
+#include "access/tableam.h"
 #include "datatype/timestamp.h"
 #include "fmgr.h"
+#include "utils/acl.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
 
 #include "compat.h"
 #include "conditions.h"
@@ -33,6 +38,106 @@ extern char *cloaca_tenant_setting;
 /* The one clock, as cloaca.now() reads it. */
 extern TimestampTz cloaca_now(void);
 
+/* shared_memory.c: asks for the shared memory at the start of the server, and finds it. */
+extern void cloaca_request_shared_memory(void);
+
+/* tables.c: the tables of the session's tenant, for those who read and write them directly */
+
+/* The columns of cloaca_task. */
+enum {
+    TASK_ID = 1,
+    TASK_QUEUE,
+    TASK_PRIORITY,
+    TASK_RUN_AT,
+    TASK_ATTEMPT,
+    TASK_MAX_ATTEMPTS,
+    TASK_CANCELLED,
+    TASK_LEASE_ID,
+    TASK_LEASE_UNTIL,
+    TASK_CLAIMED_AT,
+    TASK_ENQUEUED_AT,
+    TASK_EXECUTION,
+    TASK_NAME,
+    TASK_WORKER,
+    TASK_KEY,
+    TASK_PAYLOAD,
+    TASK_RETRY,
+    TASK_ERRORS,
+    TASK_COLUMNS = TASK_ERRORS
+};
+
+/* The tables of one tenant, opened and locked until the end of the transaction, all of them as this library knows them. */
+typedef struct CloacaTables {
+    NameData schema;
+    Oid claim_index; /* (queue, priority, run_at, id) */
+    Oid id_index;    /* (id) */
+    Oid key_index;   /* (queue, key) where key is not null */
+    Oid sequence;    /* of id */
+    Oid queue_index; /* of cloaca_queue: (queue) */
+    Relation task;
+    Relation queue;
+} CloacaTables;
+
+/* Opens the tables of the session's tenant. False when the direct path must not serve this call: it is switched off, the
+ * isolation is stricter than read committed, nothing may be written, a privilege is missing, or a table has anything that only
+ * SQL knows how to treat. Raises what cloaca.current_tenant() raises. */
+extern bool cloaca_open_tables(CloacaTables *tables, AclMode mode);
+extern void cloaca_close_tables(CloacaTables *tables);
+
+/* The settings of a queue that matter here, the defaults where it has no row. */
+typedef struct CloacaSettings {
+    bool paused;
+    bool keeps; /* history, or keys of finished tasks */
+    int32 max_attempts;
+    Interval lease;
+} CloacaSettings;
+
+extern void cloaca_read_settings(const CloacaTables *tables, Datum queue, CloacaSettings *settings);
+
+/* task.c: one row of cloaca_task */
+
+/* A way to rows by their ids, under a snapshot of its own. */
+typedef struct CloacaRows {
+    const CloacaTables *tables;
+    Relation index;
+    struct IndexScanDescData *scan;
+    struct TupleTableSlot *slot;
+} CloacaRows;
+
+extern void cloaca_begin_lookup(CloacaRows *rows, const CloacaTables *tables);
+/* The row of a task as it is now, into rows->slot. */
+extern bool cloaca_lookup(CloacaRows *rows, int64 task);
+/* The same, but only when it is held under the lease and nobody cancelled it. */
+extern bool cloaca_lookup_held(CloacaRows *rows, int64 task, int64 lease_id);
+extern void cloaca_end_lookup(CloacaRows *rows);
+
+/* Replaces the row in `slot` by one with these values, or deletes it. Waits for another transaction that has changed it, or
+ * not; anything but TM_Ok means that it was changed since, and nothing is done. */
+extern TM_Result cloaca_update_task(const CloacaTables *tables, struct TupleTableSlot *slot, Datum *values, bool *nulls,
+                                    bool wait);
+extern TM_Result cloaca_delete_task(const CloacaTables *tables, struct TupleTableSlot *slot);
+/* Enters a version of a task into its indexes; `fresh` when it is a new task, not a new version. */
+extern void cloaca_index_task(const CloacaTables *tables, Datum *values, const bool *nulls, ItemPointer tid, bool fresh);
+
+/* sql_path.c: a function's twin in SQL, called with the arguments of the C function and answering for it. */
+typedef struct CloacaTwin {
+    const char *sql;
+    struct _SPI_plan *plan;
+} CloacaTwin;
+
+extern Datum cloaca_sql_path(FunctionCallInfo fcinfo, CloacaTwin *twin);
+/* The place for the rows of a function that returns a set. */
+extern struct Tuplestorestate *cloaca_begin_rows(FunctionCallInfo fcinfo);
+/* How many calls of this session the direct path served. */
+extern int64 cloaca_direct_count;
+
+/* arguments.c: whether an argument is as the SQL path wants it. What is not is left to that, which says why. */
+extern bool cloaca_is_name(const text *name, int bytes);
+extern bool cloaca_is_time(TimestampTz time);
+extern bool cloaca_is_length(const Interval *length, bool positive, int64 *microseconds);
+/* The elements of an array without nulls; NULL when it is nothing that the direct path takes. */
+extern int64 *cloaca_bigints(ArrayType *array, int *count);
+
 /* A queue of a tenant, as hints know it: the tenant's table of tasks, and a hash of the queue's name. */
 typedef struct CloacaQueue {
     Oid database;
@@ -41,6 +146,67 @@ typedef struct CloacaQueue {
 } CloacaQueue;
 
 extern CloacaQueue cloaca_queue(Oid table, const char *name, size_t length);
+
+/* cursor.c: where a claim begins to look, for each queue and priority */
+
+/* A place in the order of one priority. */
+typedef struct CloacaKey {
+    int64 run_at;
+    int64 id;
+} CloacaKey;
+
+#define CLOACA_FIRST_KEY ((CloacaKey){PG_INT64_MIN, PG_INT64_MIN})
+
+static inline bool cloaca_key_less(CloacaKey one, CloacaKey other)
+{
+    return one.run_at < other.run_at || (one.run_at == other.run_at && one.id < other.id);
+}
+
+/* What a claim read of a cursor, before its snapshot. */
+typedef struct CloacaCursor {
+    CloacaQueue queue;
+    int16 priority;
+    CloacaKey start;   /* nothing claimable is below, as far as is known */
+    uint64 created;    /* which cursor it was, and ... */
+    uint64 generation; /* ... how often it had been lowered */
+    bool sweeps;       /* this claim is to look below, from `sweep` on, ... */
+    bool is_urgent;    /* ... because something is known to be there */
+    CloacaKey sweep;
+    TimestampTz next_lease; /* when the first lease below `start` ends, as far as is known */
+} CloacaCursor;
+
+extern Size cloaca_cursor_size(void);
+extern void cloaca_cursor_attach(void *area, bool found);
+extern bool cloaca_cursors_shared(void);
+extern void cloaca_cursor_read(const CloacaQueue *queue, int16 priority, TimestampTz at, CloacaCursor *cursor);
+/* Nothing claimable is below `to` now, unless the cursor was lowered since it was read. */
+extern void cloaca_cursor_advance(const CloacaCursor *cursor, CloacaKey to);
+extern void cloaca_cursor_lower(const CloacaQueue *queue, int16 priority, CloacaKey to);
+/* A part of the way below the cursor was looked at, up to `to`, or all of it when `done`; there is more where something was
+ * found. `lease` is the first end of a lease that was seen. True when it is done and that has come: another look is needed. */
+extern bool cloaca_cursor_swept(const CloacaCursor *cursor, CloacaKey to, bool done, bool found, TimestampTz lease,
+                                TimestampTz at);
+/* Tasks below the cursor are leased, the first until then. */
+extern void cloaca_cursor_leased(const CloacaCursor *cursor, TimestampTz until);
+/* Forgets the cursors of this database. */
+extern void cloaca_cursor_reset(void);
+/* Microseconds of a clock that nobody sets. */
+extern int64 cloaca_monotonic(void);
+
+/* transaction.c: what is to happen when the transaction ends */
+
+/* Tasks that are claimable once this transaction commits; `first` is the lowest of their keys. */
+extern void cloaca_note_tasks(const CloacaQueue *queue, int16 priority, CloacaKey first, int64 count, TimestampTz now);
+/* A task that was claimed, and is claimable again should this transaction abort. */
+extern void cloaca_note_claimed(const CloacaQueue *queue, int16 priority, CloacaKey key);
+/* A lease that is over once this transaction commits. */
+extern void cloaca_note_ended(int64 lease_id);
+/* The lowest key of this level that this transaction made claimable, if it is below `start`. */
+extern CloacaKey cloaca_noted_start(const CloacaQueue *queue, int16 priority, CloacaKey start);
+/* Around everything that a claim writes: a transaction that wrote nothing else need not wait for the disk. */
+extern void cloaca_claim_begins(void);
+extern void cloaca_claim_ends(void);
+extern void cloaca_register_callbacks(void);
 
 /* wait.c: sleepers of wait_for_task. All of these do nothing without shared memory. */
 extern Size cloaca_wait_size(void);
@@ -54,10 +220,11 @@ extern void cloaca_wake_at(const CloacaQueue *queue, TimestampTz run_at);
 extern void cloaca_wake_all(void);
 
 /* claim.c: whether a claim on the queue would get a task. If not, *due is when the next may become claimable (DT_NOEND: nothing
- * is known). Takes the direct path; false for *possible when that cannot serve this tenant. Needs a transaction, leaves no lock. */
+ * is known). Takes the direct path; false for *possible when that cannot serve this tenant. Its locks and its snapshot last
+ * until the transaction ends. */
 extern bool cloaca_probe(const char *queue, size_t length, TimestampTz *due, bool *possible);
 
-/* lease.c: leases that end with the connection. Called when a claim of this session committed, and when a lease has ended. */
+/* lease.c: leases that end with the connection. Called at a claim of this session, and when a lease has ended. */
 extern void cloaca_bind_lease(const char *schema_name, int64 task, int64 lease_id, TimestampTz lease_until);
 extern void cloaca_unbind_lease(int64 lease_id);
 

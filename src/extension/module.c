@@ -5,27 +5,36 @@
  */
 #include "extension.h"
 
+#include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/timestamp.h"
 
 PG_MODULE_MAGIC;
 
 bool cloaca_allow_plain_password = false;
+bool cloaca_direct = true;
+bool cloaca_asynchronous_claims = true;
+bool cloaca_bind_leases = false;
+int cloaca_repair_interval = 1000;
+int cloaca_poll_interval = 100;
 
 /* Read by the SQL functions through current_setting, which work the same without the library. */
-static char *tenant;
+char *cloaca_tenant_setting;
 static char *clock_setting;
 static char *random_setting;
 static char *public_host;
 
 extern PGDLLEXPORT void _PG_init(void);
+static void define_engine_settings(void);
 static bool check_random(char **value, void **extra, GucSource source);
 static bool check_public_host(char **value, void **extra, GucSource source);
 
 void _PG_init(void)
 {
     DefineCustomStringVariable("cloaca.tenant", "The schema of the tenant that the session's calls mean.",
-                               "Empty for the tenant of the role. See cloaca.set_tenant.", &tenant, "", PGC_USERSET, 0, NULL,
-                               NULL, NULL);
+                               "Empty for the tenant of the role. See cloaca.set_tenant.", &cloaca_tenant_setting, "",
+                               PGC_USERSET, 0, NULL, NULL, NULL);
     DefineCustomStringVariable("cloaca.clock", "The time that cloaca works with, for tests.", "Empty for the server's clock.",
                                &clock_setting, "", PGC_USERSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
     DefineCustomStringVariable("cloaca.random", "The random number that cloaca works with, for tests.",
@@ -37,7 +46,36 @@ void _PG_init(void)
     DefineCustomBoolVariable("cloaca.allow_plain_password", "Lets the admin functions take a password in plain text.",
                              "What a statement says may reach the server's log.", &cloaca_allow_plain_password, false,
                              PGC_SUSET, 0, NULL, NULL, NULL);
+    define_engine_settings();
     MarkGUCPrefixReserved("cloaca");
+    cloaca_register_callbacks();
+    cloaca_request_shared_memory();
+}
+
+TimestampTz cloaca_now(void)
+{
+    if (clock_setting == NULL || *clock_setting == '\0')
+        return GetCurrentTimestamp();
+    return DatumGetTimestampTz(
+        DirectFunctionCall3(timestamptz_in, CStringGetDatum(clock_setting), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+}
+
+static void define_engine_settings(void)
+{
+    DefineCustomBoolVariable("cloaca.direct", "Lets tasks be read and written without going through SQL, where that can be.",
+                             NULL, &cloaca_direct, true, PGC_USERSET, 0, NULL, NULL, NULL);
+    DefineCustomBoolVariable("cloaca.asynchronous_claims",
+                             "Lets a transaction that wrote nothing but claims commit without waiting for the disk.",
+                             "After a crash of the server such a claim may be lost; the task is claimable again then.",
+                             &cloaca_asynchronous_claims, true, PGC_USERSET, 0, NULL, NULL, NULL);
+    DefineCustomBoolVariable("cloaca.bind_leases", "Ends the leases of this session's claims when the session ends.",
+                             "Only for clients that are connected directly: behind a pooler the session outlives the worker.",
+                             &cloaca_bind_leases, false, PGC_USERSET, 0, NULL, NULL, NULL);
+    DefineCustomIntVariable("cloaca.repair_interval", "How long a claimable task may be hidden by an outdated hint.", NULL,
+                            &cloaca_repair_interval, 1000, 10, 3600 * 1000, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+    DefineCustomIntVariable("cloaca.poll_interval", "How often wait_for_task looks where nobody can wake it.",
+                            "That is without shared_preload_libraries = 'cloaca'.", &cloaca_poll_interval, 100, 1, 60 * 1000,
+                            PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
 }
 
 /* A number from 0 to less than 1, or nothing. */

@@ -1,15 +1,276 @@
 /*
- * transaction.c - refuse_transaction: what a procedure that commits asks first
+ * transaction.c - what is to happen when the transaction ends
+ *
+ * A task that becomes claimable does so for others when its transaction commits; one that was claimed, when it aborts. Only
+ * then may cursors be lowered and sleepers be woken. Notes of both are kept with the transaction that made them, and with the
+ * subtransaction. COMMIT PREPARED and ROLLBACK PREPARED call nobody back, so they reset the cursors of the database.
+ *
+ * A transaction that wrote nothing but claims need not wait for the disk: should a crash lose it, the tasks are simply
+ * claimable again. That is decided just before it commits, when nothing more can be written: no transaction id before the first
+ * claim, and not a byte in the WAL by this backend before, between and after the claims.
+ *
+ * Runs in the backend of the caller; the callbacks take no lock but those of cursors and sleepers.
  */
 #include "extension.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/namespace.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "tcop/utility.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(cloaca_refuse_transaction);
+PG_FUNCTION_INFO_V1(cloaca_note_ready);
+
+typedef enum NoteKind { NOTE_READY, NOTE_DUE, NOTE_CLAIMED, NOTE_ENDED } NoteKind;
+
+typedef struct Note {
+    NoteKind kind;
+    int nesting; /* of the subtransaction that made it */
+    CloacaQueue queue;
+    int16 priority;
+    CloacaKey first; /* NOTE_ENDED: its id is the lease */
+    int64 count;
+} Note;
+
+/* How far back an equal note is looked for. */
+#define NEAR_NOTES 8
+
+static Note *notes; /* in the memory of the transaction */
+static int note_count;
+static int note_limit;
+
+/* Whether the transaction wrote nothing but claims until claims_end. */
+static bool has_claims;
+static bool has_only_claims;
+static XLogRecPtr claims_end;
+static int kept_synchronous_commit = -1;
+
+static ProcessUtility_hook_type next_utility_hook;
+
+static void add_note(NoteKind kind, const CloacaQueue *queue, int16 priority, CloacaKey first, int64 count);
+static void on_transaction(XactEvent event, void *argument);
+static void on_subtransaction(SubXactEvent event, SubTransactionId own, SubTransactionId parent, void *argument);
+static void decide_commit(void);
+static void keep_promises(bool is_commit);
+static void keep_promise(const Note *note, bool is_commit);
+static void forget_transaction(void);
+static void on_utility(PlannedStmt *statement, const char *text, bool read_only, ProcessUtilityContext context,
+                       ParamListInfo parameters, QueryEnvironment *environment, DestReceiver *destination,
+                       QueryCompletion *completion);
 
 Datum cloaca_refuse_transaction(PG_FUNCTION_ARGS)
 {
     if (IsTransactionBlock())
         cloaca_raise(CLOACA_IN_TRANSACTION, "The procedure commits as it goes.", "Call it outside of BEGIN and COMMIT.");
     PG_RETURN_VOID();
+}
+
+/* note_ready(tenant, queue, priority, run_at, task, count): the same for the SQL path. Without a priority: look at the queue.
+ */
+Datum cloaca_note_ready(PG_FUNCTION_ARGS)
+{
+    char *schema = text_to_cstring(PG_GETARG_TEXT_PP(0));
+    Oid namespace = get_namespace_oid(schema, true);
+    Oid table = OidIsValid(namespace) ? get_relname_relid("cloaca_task", namespace) : InvalidOid;
+    text *name = PG_GETARG_TEXT_PP(1);
+    CloacaQueue queue = cloaca_queue(table, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+
+    if (PG_ARGISNULL(2))
+        add_note(NOTE_DUE, &queue, 0, (CloacaKey){PG_INT64_MIN, 0}, 0);
+    else
+        cloaca_note_tasks(&queue, PG_GETARG_INT16(2), (CloacaKey){PG_GETARG_TIMESTAMPTZ(3), PG_GETARG_INT64(4)},
+                          PG_GETARG_INT64(5), cloaca_now());
+    PG_RETURN_VOID();
+}
+
+void cloaca_register_callbacks(void)
+{
+    RegisterXactCallback(on_transaction, NULL);
+    RegisterSubXactCallback(on_subtransaction, NULL);
+    next_utility_hook = ProcessUtility_hook;
+    ProcessUtility_hook = on_utility;
+}
+
+void cloaca_note_tasks(const CloacaQueue *queue, int16 priority, CloacaKey first, int64 count, TimestampTz now)
+{
+    add_note(first.run_at <= now ? NOTE_READY : NOTE_DUE, queue, priority, first, count);
+}
+
+void cloaca_note_claimed(const CloacaQueue *queue, int16 priority, CloacaKey key)
+{
+    add_note(NOTE_CLAIMED, queue, priority, key, 1);
+}
+
+void cloaca_note_ended(int64 lease_id)
+{
+    static const CloacaQueue none = {0};
+
+    add_note(NOTE_ENDED, &none, 0, (CloacaKey){0, lease_id}, 1);
+}
+
+CloacaKey cloaca_noted_start(const CloacaQueue *queue, int16 priority, CloacaKey start)
+{
+    for (int i = 0; i < note_count; i++) {
+        const Note *note = &notes[i];
+
+        if ((note->kind == NOTE_READY || note->kind == NOTE_DUE) && note->priority == priority &&
+            note->queue.hash == queue->hash && note->queue.table == queue->table && cloaca_key_less(note->first, start))
+            start = note->first;
+    }
+    return start;
+}
+
+void cloaca_claim_begins(void)
+{
+    if (!has_claims)
+        has_only_claims = !TransactionIdIsValid(GetTopTransactionIdIfAny()) && XactLastRecEnd == InvalidXLogRecPtr;
+    else if (XactLastRecEnd != claims_end)
+        has_only_claims = false;
+    has_claims = true;
+    claims_end = XactLastRecEnd;
+}
+
+void cloaca_claim_ends(void)
+{
+    claims_end = XactLastRecEnd;
+}
+
+/* Adds a note, or widens a near one of the same kind and level. */
+static void add_note(NoteKind kind, const CloacaQueue *queue, int16 priority, CloacaKey first, int64 count)
+{
+    int nesting = GetCurrentTransactionNestLevel();
+
+    for (int i = note_count - 1; kind != NOTE_ENDED && i >= Max(0, note_count - NEAR_NOTES); i--) {
+        Note *note = &notes[i];
+
+        if (note->kind == kind && note->nesting == nesting && note->priority == priority && note->queue.hash == queue->hash &&
+            note->queue.table == queue->table) {
+            note->count += count;
+            if (cloaca_key_less(first, note->first))
+                note->first = first;
+            return;
+        }
+    }
+    if (notes == NULL) {
+        note_limit = 16;
+        notes = MemoryContextAlloc(TopTransactionContext, note_limit * sizeof(Note));
+    } else if (note_count == note_limit) {
+        notes = repalloc_huge(notes, (Size) note_limit * 2 * sizeof(Note));
+        note_limit *= 2;
+    }
+    notes[note_count++] = (Note){kind, nesting, *queue, priority, first, count};
+}
+
+static void on_transaction(XactEvent event, void *argument)
+{
+    switch (event) {
+    case XACT_EVENT_PRE_COMMIT:
+        decide_commit();
+        break;
+    case XACT_EVENT_COMMIT:
+        keep_promises(true);
+        forget_transaction();
+        break;
+    case XACT_EVENT_ABORT:
+        keep_promises(false);
+        forget_transaction();
+        break;
+    case XACT_EVENT_PREPARE:
+        forget_transaction();
+        break;
+    default:
+        break;
+    }
+}
+
+/* The notes of a subtransaction go to its parent, or count now when it aborts. */
+static void on_subtransaction(SubXactEvent event, SubTransactionId own, SubTransactionId parent, void *argument)
+{
+    int nesting = GetCurrentTransactionNestLevel();
+    int kept = 0;
+
+    if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
+        return;
+    for (int i = 0; i < note_count; i++) {
+        bool is_own = notes[i].nesting >= nesting;
+
+        if (is_own && event == SUBXACT_EVENT_ABORT_SUB) {
+            keep_promise(&notes[i], false);
+            continue;
+        }
+        if (is_own)
+            notes[i].nesting = nesting - 1;
+        notes[kept++] = notes[i];
+    }
+    note_count = kept;
+}
+
+static void decide_commit(void)
+{
+    if (has_claims && has_only_claims && cloaca_asynchronous_claims && claims_end != InvalidXLogRecPtr &&
+        XactLastRecEnd == claims_end && synchronous_commit > SYNCHRONOUS_COMMIT_OFF) {
+        kept_synchronous_commit = synchronous_commit;
+        synchronous_commit = SYNCHRONOUS_COMMIT_OFF;
+    }
+}
+
+static void keep_promises(bool is_commit)
+{
+    for (int i = 0; i < note_count; i++)
+        keep_promise(&notes[i], is_commit);
+}
+
+static void keep_promise(const Note *note, bool is_commit)
+{
+    if (note->kind == NOTE_ENDED) {
+        if (is_commit)
+            cloaca_unbind_lease(note->first.id);
+        return;
+    }
+    /* A task that was claimed is ready again when that aborts; everything else happens only when it commits. */
+    if (is_commit == (note->kind == NOTE_CLAIMED))
+        return;
+    if (note->count > 0)
+        cloaca_cursor_lower(&note->queue, note->priority, note->first);
+    if (note->kind == NOTE_DUE)
+        cloaca_wake_at(&note->queue, note->first.run_at);
+    else
+        cloaca_wake(&note->queue, note->count);
+}
+
+static void forget_transaction(void)
+{
+    notes = NULL;
+    note_count = note_limit = 0;
+    has_claims = has_only_claims = false;
+    claims_end = InvalidXLogRecPtr;
+    if (kept_synchronous_commit >= 0) {
+        synchronous_commit = kept_synchronous_commit;
+        kept_synchronous_commit = -1;
+    }
+}
+
+static void on_utility(PlannedStmt *statement, const char *text, bool read_only, ProcessUtilityContext context,
+                       ParamListInfo parameters, QueryEnvironment *environment, DestReceiver *destination,
+                       QueryCompletion *completion)
+{
+    const TransactionStmt *transaction =
+        IsA(statement->utilityStmt, TransactionStmt) ? (const TransactionStmt *) statement->utilityStmt : NULL;
+    bool ends_prepared =
+        transaction && (transaction->kind == TRANS_STMT_COMMIT_PREPARED || transaction->kind == TRANS_STMT_ROLLBACK_PREPARED);
+
+    if (next_utility_hook)
+        next_utility_hook(statement, text, read_only, context, parameters, environment, destination, completion);
+    else
+        standard_ProcessUtility(statement, text, read_only, context, parameters, environment, destination, completion);
+    if (ends_prepared) {
+        cloaca_cursor_reset();
+        cloaca_wake_all();
+    }
 }

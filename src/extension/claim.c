@@ -1,0 +1,493 @@
+/*
+ * claim.c - claim on the direct path, and the probe of wait_for_task
+ *
+ * The index (queue, priority, run_at, id) is read in its order, from priority to priority, in each from its cursor on, up to
+ * the first task that is not due. A task that is to be had is taken by one heap update that waits for nobody: what another
+ * transaction holds or has changed since is skipped. The update changes no indexed column, so it is a HOT update while the page
+ * has room.
+ *
+ * For each priority the cursor is read first and the snapshot taken then: whatever commits later lowers the cursor, and is not
+ * passed over. Where cursors are the backend's own nobody else lowers them; there they stay below whatever was seen in flux and
+ * below the last moments, in which others may have taken their time from the clock but not yet entered their task.
+ *
+ * Every cloaca.repair_interval the part below the cursor is looked at too (the sweep), which finds expired leases and tasks
+ * that somebody put there by hand. It is done in pieces of a fraction of a millisecond that take at most a twentieth of the
+ * time.
+ *
+ * Runs in the backend of the caller, with its rights. Locks: cloaca_task ROW EXCLUSIVE, and the rows that it takes.
+ */
+#include "extension.h"
+
+#include "access/genam.h"
+#include "access/relscan.h"
+#include "access/xact.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/jsonb.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+PG_FUNCTION_INFO_V1(cloaca_claim);
+
+/* A piece of a sweep, in microseconds, after how many times as long the next may follow, and how long one may become. */
+#define SWEEP_PIECE 200
+#define SWEEP_SHARE 20
+#define SWEEP_LIMIT 2000
+#define SWEEP_CHECK 16
+/* How long it may take from the clock to the index, where nobody lowers the cursor. */
+#define UNSEEN_TIME (10 * 1000)
+#define LEASE_IDS 64
+
+enum {
+    RESULT_TASK,
+    RESULT_LEASE_ID,
+    RESULT_ATTEMPT,
+    RESULT_NAME,
+    RESULT_PAYLOAD,
+    RESULT_PRIORITY,
+    RESULT_RUN_AT,
+    RESULT_LEASE_UNTIL,
+    RESULT_MAX_ATTEMPTS,
+    RESULT_EXECUTION,
+    RESULT_COLUMNS
+};
+
+typedef struct Claim {
+    /* what is asked for */
+    Datum queue_name;
+    text *worker;
+    int max;
+    bool has_lease;
+    int64 lease;
+    bool is_probe; /* only looks */
+    TimestampTz now;
+
+    CloacaTables tables;
+    CloacaQueue queue;
+    CloacaSettings settings;
+    bool has_snapshot;
+    bool has_settings;
+    TimestampTz lease_until;
+
+    /* the scan, and the entry it is at */
+    Relation index;
+    IndexScanDesc scan;
+    ScanKeyData columns[3];
+    TupleTableSlot *slot;
+    int16 priority;
+    CloacaKey key;
+    CloacaKey flux;        /* the lowest key of this priority that somebody is at */
+    TimestampTz first_end; /* the first end of a lease in this priority */
+
+    /* what came of it */
+    Tuplestorestate *rows;
+    TupleDesc row_type;
+    int found;
+    TimestampTz due; /* a probe's: when the next task is */
+} Claim;
+
+/* When this backend last swept, on the monotonic clock. */
+static int64 last_sweep;
+
+static bool read_arguments(FunctionCallInfo fcinfo, Claim *claim);
+static Datum by_sql(FunctionCallInfo fcinfo);
+static void run(Claim *claim);
+static bool take_level(Claim *claim);
+static void look_from_here(Claim *claim);
+static bool may_take(Claim *claim);
+static void sweep(Claim *claim, CloacaCursor *cursor, bool *is_at_entry);
+static bool sweep_until(Claim *claim, const CloacaCursor *cursor, bool *is_at_entry, int64 end);
+static bool seek(Claim *claim, int32 priority, CloacaKey from);
+static bool next_entry(Claim *claim);
+static void take(Claim *claim);
+static bool is_visible(Claim *claim);
+static bool is_claimable(Claim *claim);
+static bool update(Claim *claim);
+static Datum expired_errors(const Claim *claim);
+static void add_row(Claim *claim, const Datum *values, const bool *nulls);
+static int64 new_lease_id(void);
+static CloacaKey after(CloacaKey key);
+
+/* claim(queue, worker, max, lease) */
+Datum cloaca_claim(PG_FUNCTION_ARGS)
+{
+    Claim claim = {0};
+
+    if (!read_arguments(fcinfo, &claim) || !cloaca_open_tables(&claim.tables, ACL_SELECT | ACL_UPDATE))
+        return by_sql(fcinfo);
+    claim.rows = cloaca_begin_rows(fcinfo);
+    claim.row_type = ((ReturnSetInfo *) fcinfo->resultinfo)->expectedDesc;
+    cloaca_claim_begins();
+    run(&claim);
+    cloaca_claim_ends();
+    cloaca_close_tables(&claim.tables);
+    cloaca_direct_count++;
+    PG_RETURN_NULL();
+}
+
+bool cloaca_probe(const char *queue, size_t length, TimestampTz *due, bool *possible)
+{
+    Claim claim = {.queue_name = PointerGetDatum(cstring_to_text_with_len(queue, length)), .max = 1, .is_probe = true};
+
+    claim.now = cloaca_now();
+    claim.due = DT_NOEND;
+    *possible = cloaca_open_tables(&claim.tables, ACL_SELECT);
+    if (*possible) {
+        run(&claim);
+        cloaca_close_tables(&claim.tables);
+    }
+    *due = claim.due;
+    return claim.found > 0;
+}
+
+static bool read_arguments(FunctionCallInfo fcinfo, Claim *claim)
+{
+    if (PG_ARGISNULL(0) || PG_ARGISNULL(2) || !ActiveSnapshotSet())
+        return false;
+    claim->queue_name = PointerGetDatum(PG_GETARG_TEXT_PP(0));
+    claim->worker = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
+    claim->max = PG_GETARG_INT32(2);
+    claim->has_lease = !PG_ARGISNULL(3);
+    claim->now = cloaca_now();
+    return cloaca_is_name((text *) DatumGetPointer(claim->queue_name), 200) &&
+           (claim->worker == NULL || cloaca_is_name(claim->worker, 200)) && claim->max >= 1 && claim->max <= 10000 &&
+           (!claim->has_lease || cloaca_is_length(PG_GETARG_INTERVAL_P(3), true, &claim->lease));
+}
+
+static Datum by_sql(FunctionCallInfo fcinfo)
+{
+    static CloacaTwin twin = {"select * from cloaca.claim_sql($1, $2, $3, $4)"};
+
+    return cloaca_sql_path(fcinfo, &twin);
+}
+
+static void run(Claim *claim)
+{
+    text *name = (text *) DatumGetPointer(claim->queue_name);
+    bool is_at_level;
+
+    CommandCounterIncrement();
+    claim->queue = cloaca_queue(RelationGetRelid(claim->tables.task), VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+    claim->index = index_open(claim->tables.claim_index, AccessShareLock);
+    claim->slot = table_slot_create(claim->tables.task, NULL);
+    claim->scan = compat_index_beginscan(claim->tables.task, claim->index, GetActiveSnapshot(), 2);
+    claim->scan->xs_want_itup = true;
+
+    is_at_level = seek(claim, PG_INT16_MIN, CLOACA_FIRST_KEY);
+    while (is_at_level)
+        is_at_level = take_level(claim);
+
+    index_endscan(claim->scan);
+    if (claim->has_snapshot)
+        PopActiveSnapshot();
+    ExecDropSingleTupleTableSlot(claim->slot);
+    index_close(claim->index, NoLock);
+}
+
+/* Takes what there is in the priority of the entry that the scan is at; true when it then is at an entry of the next one. */
+static bool take_level(Claim *claim)
+{
+    int16 priority = claim->priority;
+    bool is_at_entry = true;
+    CloacaCursor cursor;
+    CloacaKey start;
+    CloacaKey passed;
+
+    cloaca_cursor_read(&claim->queue, priority, claim->now, &cursor);
+    look_from_here(claim);
+    if (!may_take(claim))
+        return false;
+    claim->flux = (CloacaKey){PG_INT64_MAX, PG_INT64_MAX};
+    claim->first_end = DT_NOEND;
+    sweep(claim, &cursor, &is_at_entry);
+    start = passed = cloaca_noted_start(&claim->queue, priority, cursor.start);
+    if (claim->found < claim->max && (!is_at_entry || cloaca_key_less(claim->key, start)))
+        is_at_entry = seek(claim, priority, start);
+
+    while (is_at_entry && claim->priority == priority && claim->key.run_at <= claim->now && claim->found < claim->max) {
+        passed = after(claim->key);
+        take(claim);
+        if (claim->is_probe && claim->found > 0)
+            passed = claim->key;
+        is_at_entry = claim->found < claim->max && next_entry(claim);
+    }
+    if (!cloaca_cursors_shared()) {
+        CloacaKey unseen = {claim->now - UNSEEN_TIME, PG_INT64_MIN};
+
+        passed = cloaca_key_less(unseen, passed) ? unseen : passed;
+        passed = cloaca_key_less(claim->flux, passed) ? claim->flux : passed;
+    }
+    cloaca_cursor_advance(&cursor, passed);
+    if (claim->first_end < cursor.next_lease)
+        cloaca_cursor_leased(&cursor, claim->first_end);
+    claim->due = Min(claim->due, Min(claim->first_end, cursor.next_lease));
+
+    if (claim->found >= claim->max || !is_at_entry)
+        return false;
+    if (claim->priority != priority)
+        return true;
+    claim->due = Min(claim->due, claim->key.run_at);
+    return priority < PG_INT16_MAX && seek(claim, priority + 1, CLOACA_FIRST_KEY);
+}
+
+/* A snapshot of now, for this priority. */
+static void look_from_here(Claim *claim)
+{
+    if (claim->has_snapshot)
+        PopActiveSnapshot();
+    PushActiveSnapshot(GetTransactionSnapshot());
+    claim->has_snapshot = true;
+    claim->scan->xs_snapshot = GetActiveSnapshot();
+}
+
+/* Not when the queue is paused. Its settings are read once, when there is something to take. */
+static bool may_take(Claim *claim)
+{
+    if (!claim->has_settings) {
+        claim->has_settings = true;
+        cloaca_read_settings(&claim->tables, claim->queue_name, &claim->settings);
+        claim->lease_until =
+            claim->has_lease ? claim->now + claim->lease
+                             : DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(claim->now),
+                                                                       IntervalPGetDatum(&claim->settings.lease)));
+    }
+    return !claim->settings.paused;
+}
+
+/* Looks at a piece of what is below the cursor, when it is time for that. */
+static void sweep(Claim *claim, CloacaCursor *cursor, bool *is_at_entry)
+{
+    int64 begun;
+    int64 limit;
+
+    if (!cursor->sweeps)
+        return;
+    begun = cloaca_monotonic();
+    limit = cursor->is_urgent ? SWEEP_LIMIT : Min((begun - last_sweep) / SWEEP_SHARE, SWEEP_LIMIT);
+    if (limit < SWEEP_PIECE)
+        return;
+    /* Leases that ended after the last look below had passed them are a reason to begin another at once. */
+    if (sweep_until(claim, cursor, is_at_entry, begun + limit)) {
+        cursor->sweep = CLOACA_FIRST_KEY;
+        sweep_until(claim, cursor, is_at_entry, begun + limit);
+    }
+}
+
+/* True when the look below came to its end, but leases that it saw have ended. */
+static bool sweep_until(Claim *claim, const CloacaCursor *cursor, bool *is_at_entry, int64 end)
+{
+    int before = claim->found;
+    int seen = 0;
+    bool is_done = false;
+    bool is_outdated;
+
+    *is_at_entry = seek(claim, cursor->priority, cursor->sweep);
+    for (;;) {
+        is_done = !*is_at_entry || claim->priority != cursor->priority || !cloaca_key_less(claim->key, cursor->start);
+        if (is_done || claim->found >= claim->max || (++seen % SWEEP_CHECK == 0 && cloaca_monotonic() > end))
+            break;
+        take(claim);
+        if (claim->found < claim->max)
+            *is_at_entry = next_entry(claim);
+    }
+    /* What a probe found there, the next claim is to find at once. */
+    is_outdated = cloaca_cursor_swept(cursor, claim->found < claim->max || claim->is_probe ? claim->key : after(claim->key),
+                                      is_done, claim->found > before, claim->first_end, claim->now);
+    if (claim->found == before)
+        last_sweep = cloaca_monotonic();
+    return is_outdated;
+}
+
+/* Goes to the first entry of the queue that is at or behind a place. */
+static bool seek(Claim *claim, int32 priority, CloacaKey from)
+{
+    ScanKeyData keys[2] = {0};
+    ScanKeyData *column = claim->columns;
+
+    ScanKeyEntryInitialize(&keys[0], 0, 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID, F_TEXTEQ, claim->queue_name);
+    ScanKeyEntryInitialize(&column[0], SK_ROW_MEMBER, 2, BTGreaterEqualStrategyNumber, INT2OID, InvalidOid, F_BTINT2CMP,
+                           Int16GetDatum(priority));
+    ScanKeyEntryInitialize(&column[1], SK_ROW_MEMBER, 3, BTGreaterEqualStrategyNumber, TIMESTAMPTZOID, InvalidOid,
+                           F_TIMESTAMPTZ_CMP, TimestampTzGetDatum(from.run_at));
+    ScanKeyEntryInitialize(&column[2], SK_ROW_MEMBER | SK_ROW_END, 4, BTGreaterEqualStrategyNumber, INT8OID, InvalidOid,
+                           F_BTINT8CMP, Int64GetDatum(from.id));
+    keys[1].sk_flags = SK_ROW_HEADER;
+    keys[1].sk_attno = 2;
+    keys[1].sk_strategy = BTGreaterEqualStrategyNumber;
+    keys[1].sk_argument = PointerGetDatum(column);
+    index_rescan(claim->scan, keys, 2, NULL, 0);
+    return next_entry(claim);
+}
+
+/* Reads the index alone. */
+static bool next_entry(Claim *claim)
+{
+    IndexScanDesc scan = claim->scan;
+    bool is_null;
+
+    CHECK_FOR_INTERRUPTS();
+    if (index_getnext_tid(scan, ForwardScanDirection) == NULL)
+        return false;
+    claim->priority = DatumGetInt16(index_getattr(scan->xs_itup, 2, scan->xs_itupdesc, &is_null));
+    claim->key.run_at = DatumGetTimestampTz(index_getattr(scan->xs_itup, 3, scan->xs_itupdesc, &is_null));
+    claim->key.id = DatumGetInt64(index_getattr(scan->xs_itup, 4, scan->xs_itupdesc, &is_null));
+    return true;
+}
+
+/* Takes the task that the scan is at, if it is to be had. */
+static void take(Claim *claim)
+{
+    if (is_visible(claim) && is_claimable(claim) && (claim->is_probe || update(claim)))
+        claim->found++;
+}
+
+static bool is_visible(Claim *claim)
+{
+    if (index_fetch_heap(claim->scan, claim->slot))
+        return true;
+    if (!cloaca_cursors_shared()) {
+        /* Not yet committed, or dead? Somebody else's commit does not lower our cursor. */
+        ItemPointerData tid = claim->scan->xs_heaptid;
+        SnapshotData dirty;
+        bool again = false;
+
+        InitDirtySnapshot(dirty);
+        if (table_index_fetch_tuple(claim->scan->xs_heapfetch, &tid, &dirty, claim->slot, &again, NULL) &&
+            cloaca_key_less(claim->key, claim->flux))
+            claim->flux = claim->key;
+    }
+    return false;
+}
+
+static bool is_claimable(Claim *claim)
+{
+    TupleTableSlot *slot = claim->slot;
+
+    slot_getsomeattrs(slot, TASK_LEASE_UNTIL);
+    if (DatumGetBool(slot->tts_values[TASK_CANCELLED - 1]))
+        return false;
+    if (slot->tts_isnull[TASK_LEASE_ID - 1])
+        return true;
+    if (DatumGetTimestampTz(slot->tts_values[TASK_LEASE_UNTIL - 1]) > claim->now) {
+        claim->first_end = Min(claim->first_end, DatumGetTimestampTz(slot->tts_values[TASK_LEASE_UNTIL - 1]));
+        return false;
+    }
+    return DatumGetInt32(slot->tts_values[TASK_ATTEMPT - 1]) < DatumGetInt32(slot->tts_values[TASK_MAX_ATTEMPTS - 1]);
+}
+
+/* Gives the task a new lease, unless somebody else has it in hand or changed it just now. */
+static bool update(Claim *claim)
+{
+    TupleTableSlot *slot = claim->slot;
+    Datum values[TASK_COLUMNS];
+    bool nulls[TASK_COLUMNS];
+
+    slot_getallattrs(slot);
+    memcpy(values, slot->tts_values, sizeof(values));
+    memcpy(nulls, slot->tts_isnull, sizeof(nulls));
+    if (!nulls[TASK_LEASE_ID - 1]) {
+        values[TASK_ERRORS - 1] = expired_errors(claim);
+        nulls[TASK_ERRORS - 1] = false;
+    }
+    values[TASK_LEASE_ID - 1] = Int64GetDatum(new_lease_id());
+    values[TASK_LEASE_UNTIL - 1] = TimestampTzGetDatum(claim->lease_until);
+    values[TASK_CLAIMED_AT - 1] = TimestampTzGetDatum(claim->now);
+    values[TASK_ATTEMPT - 1] = Int32GetDatum(DatumGetInt32(values[TASK_ATTEMPT - 1]) + 1);
+    values[TASK_WORKER - 1] = PointerGetDatum(claim->worker);
+    nulls[TASK_LEASE_ID - 1] = nulls[TASK_LEASE_UNTIL - 1] = nulls[TASK_CLAIMED_AT - 1] = false;
+    nulls[TASK_WORKER - 1] = claim->worker == NULL;
+
+    if (cloaca_update_task(&claim->tables, slot, values, nulls, false) != TM_Ok) {
+        if (cloaca_key_less(claim->key, claim->flux))
+            claim->flux = claim->key;
+        return false;
+    }
+    claim->first_end = Min(claim->first_end, claim->lease_until);
+    cloaca_note_claimed(&claim->queue, claim->priority, claim->key);
+    if (cloaca_bind_leases)
+        cloaca_bind_lease(NameStr(claim->tables.schema), claim->key.id, DatumGetInt64(values[TASK_LEASE_ID - 1]),
+                          claim->lease_until);
+    add_row(claim, values, nulls);
+    return true;
+}
+
+/* The history of attempts with the one whose lease ran out. */
+static Datum expired_errors(const Claim *claim)
+{
+    static SPIPlanPtr plan;
+    Oid types[] = {JSONBOID, INT4OID, TEXTOID, TIMESTAMPTZOID};
+    const Datum *values = claim->slot->tts_values;
+    const bool *nulls = claim->slot->tts_isnull;
+    Datum arguments[] = {values[TASK_ERRORS - 1], values[TASK_ATTEMPT - 1], values[TASK_WORKER - 1],
+                         TimestampTzGetDatum(claim->now)};
+    char argument_nulls[] = {nulls[TASK_ERRORS - 1] ? 'n' : ' ', ' ', nulls[TASK_WORKER - 1] ? 'n' : ' ', ' '};
+    MemoryContext before = CurrentMemoryContext;
+    Datum errors;
+    bool is_null;
+
+    SPI_connect();
+    if (plan == NULL) {
+        plan = SPI_prepare("select cloaca.add_error($1, $2, $3, 'lease expired', $4)", lengthof(types), types);
+        if (plan == NULL || SPI_keepplan(plan) != 0)
+            elog(ERROR, "could not prepare add_error");
+    }
+    if (SPI_execute_plan(plan, arguments, argument_nulls, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+        elog(ERROR, "unexpected answer of add_error");
+    errors = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
+    before = MemoryContextSwitchTo(before);
+    errors = JsonbPGetDatum(DatumGetJsonbPCopy(errors));
+    MemoryContextSwitchTo(before);
+    SPI_finish();
+    return errors;
+}
+
+static void add_row(Claim *claim, const Datum *values, const bool *nulls)
+{
+    static const AttrNumber columns[RESULT_COLUMNS] = {
+        [RESULT_TASK] = TASK_ID,
+        [RESULT_LEASE_ID] = TASK_LEASE_ID,
+        [RESULT_ATTEMPT] = TASK_ATTEMPT,
+        [RESULT_NAME] = TASK_NAME,
+        [RESULT_PAYLOAD] = TASK_PAYLOAD,
+        [RESULT_PRIORITY] = TASK_PRIORITY,
+        [RESULT_RUN_AT] = TASK_RUN_AT,
+        [RESULT_LEASE_UNTIL] = TASK_LEASE_UNTIL,
+        [RESULT_MAX_ATTEMPTS] = TASK_MAX_ATTEMPTS,
+        [RESULT_EXECUTION] = TASK_EXECUTION,
+    };
+    Datum row[RESULT_COLUMNS];
+    bool row_nulls[RESULT_COLUMNS];
+
+    for (int i = 0; i < RESULT_COLUMNS; i++) {
+        row[i] = values[columns[i] - 1];
+        row_nulls[i] = nulls[columns[i] - 1];
+    }
+    tuplestore_putvalues(claim->rows, claim->row_type, row, row_nulls);
+}
+
+/* 62 strongly random bits, as cloaca.new_lease_id gives; drawn many at a time. */
+static int64 new_lease_id(void)
+{
+    static uint64 drawn[LEASE_IDS];
+    static int left = 0;
+
+    if (left == 0) {
+        if (!pg_strong_random(drawn, sizeof(drawn)))
+            ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a lease")));
+        left = LEASE_IDS;
+    }
+    return (int64) (drawn[--left] & UINT64CONST(4611686018427387903));
+}
+
+/* The place right behind a key. */
+static CloacaKey after(CloacaKey key)
+{
+    return (CloacaKey){key.run_at, key.id + 1};
+}

@@ -1,0 +1,267 @@
+/*
+ * complete.c - complete and complete_many on the direct path
+ *
+ * A task that is held under the lease, of a queue that keeps nothing, is deleted by its id. Everything else (history, keys that
+ * stay, a lease that is lost, a task that was cancelled) is the SQL path's, which also says what is wrong.
+ *
+ * Runs in the backend of the caller, with its rights. Locks: cloaca_task ROW EXCLUSIVE, and the rows, in the order of their
+ * ids, so that two calls with the same tasks cannot deadlock. Waits for a transaction that has changed a row, and looks again
+ * then.
+ */
+#include "extension.h"
+
+#include "access/detoast.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/tuplestore.h"
+
+PG_FUNCTION_INFO_V1(cloaca_complete);
+PG_FUNCTION_INFO_V1(cloaca_complete_many);
+
+/* A result beyond this may be too large, which the SQL path finds out. */
+#define SMALL_RESULT 5000
+
+/* One of the tasks of complete_many. */
+typedef struct Pair {
+    int64 task;
+    int64 lease_id;
+    int place; /* in the arrays */
+    bool is_done;
+} Pair;
+
+/* Whether the queue that was asked about last keeps something of its tasks. */
+typedef struct Keeper {
+    text *queue;
+    bool keeps;
+} Keeper;
+
+static bool is_small(FunctionCallInfo fcinfo, int number);
+static bool finish(const CloacaTables *tables, CloacaRows *rows, Keeper *keeper, int64 task, int64 lease_id);
+static bool keeps_nothing(const CloacaTables *tables, CloacaRows *rows, Keeper *keeper);
+static Pair *read_pairs(FunctionCallInfo fcinfo, int *count);
+static int by_id(const void *one, const void *other);
+static int by_place(const void *one, const void *other);
+static int finish_pairs(const CloacaTables *tables, Pair *pairs, int count);
+static void answer(FunctionCallInfo fcinfo, Pair *pairs, int count, int done);
+static Datum *outcomes_by_sql(FunctionCallInfo fcinfo, const Pair *pairs, int count, int left);
+static Datum chosen(ArrayType *array, const Pair *pairs, int count, int left, Oid type, int16 length, bool by_value,
+                    char align);
+
+/* complete(task, lease_id, result) */
+Datum cloaca_complete(PG_FUNCTION_ARGS)
+{
+    static CloacaTwin twin = {"select cloaca.complete_sql($1, $2, $3)"};
+    CloacaTables tables;
+    bool is_done = false;
+
+    if (!PG_ARGISNULL(0) && !PG_ARGISNULL(1) && is_small(fcinfo, 2) && cloaca_open_tables(&tables, ACL_SELECT | ACL_DELETE)) {
+        CloacaRows rows;
+        Keeper keeper = {0};
+
+        cloaca_begin_lookup(&rows, &tables);
+        is_done = finish(&tables, &rows, &keeper, PG_GETARG_INT64(0), PG_GETARG_INT64(1));
+        cloaca_end_lookup(&rows);
+        cloaca_close_tables(&tables);
+    }
+    if (is_done)
+        cloaca_direct_count++;
+    else
+        cloaca_sql_path(fcinfo, &twin);
+    if (cloaca_bind_leases && !PG_ARGISNULL(1))
+        cloaca_note_ended(PG_GETARG_INT64(1));
+    PG_RETURN_VOID();
+}
+
+/* complete_many(tasks, lease_ids, results) */
+Datum cloaca_complete_many(PG_FUNCTION_ARGS)
+{
+    static CloacaTwin twin = {"select * from cloaca.complete_many_sql($1, $2, $3)"};
+    CloacaTables tables;
+    int count;
+    Pair *pairs = read_pairs(fcinfo, &count);
+    int done;
+
+    if (pairs == NULL || !cloaca_open_tables(&tables, ACL_SELECT | ACL_DELETE))
+        return cloaca_sql_path(fcinfo, &twin);
+    done = finish_pairs(&tables, pairs, count);
+    cloaca_close_tables(&tables);
+    answer(fcinfo, pairs, count, done);
+    cloaca_direct_count++;
+    PG_RETURN_NULL();
+}
+
+static bool is_small(FunctionCallInfo fcinfo, int number)
+{
+    return PG_ARGISNULL(number) || toast_raw_datum_size(PG_GETARG_DATUM(number)) <= SMALL_RESULT;
+}
+
+/* Deletes the task when it is this path's to finish. */
+static bool finish(const CloacaTables *tables, CloacaRows *rows, Keeper *keeper, int64 task, int64 lease_id)
+{
+    while (cloaca_lookup_held(rows, task, lease_id) && keeps_nothing(tables, rows, keeper)) {
+        TM_Result result = cloaca_delete_task(tables, rows->slot);
+
+        if (result == TM_Ok)
+            return true;
+        if (result != TM_Updated && result != TM_Deleted)
+            return false;
+        /* It was changed while we waited: by whom shows another snapshot. */
+        cloaca_end_lookup(rows);
+        cloaca_begin_lookup(rows, tables);
+    }
+    return false;
+}
+
+static bool keeps_nothing(const CloacaTables *tables, CloacaRows *rows, Keeper *keeper)
+{
+    bool is_null;
+    text *queue = DatumGetTextPP(slot_getattr(rows->slot, TASK_QUEUE, &is_null));
+
+    if (keeper->queue == NULL || VARSIZE_ANY_EXHDR(queue) != VARSIZE_ANY_EXHDR(keeper->queue) ||
+        memcmp(VARDATA_ANY(queue), VARDATA_ANY(keeper->queue), VARSIZE_ANY_EXHDR(queue)) != 0) {
+        CloacaSettings settings;
+
+        keeper->queue = DatumGetTextPCopy(PointerGetDatum(queue));
+        cloaca_read_settings(tables, PointerGetDatum(keeper->queue), &settings);
+        keeper->keeps = settings.keeps;
+    }
+    return !keeper->keeps;
+}
+
+/* The pairs of the arguments; NULL when something about them is not for this path. */
+static Pair *read_pairs(FunctionCallInfo fcinfo, int *count)
+{
+    int64 *tasks;
+    int64 *lease_ids;
+    int lease_count;
+    Pair *pairs;
+
+    if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || !is_small(fcinfo, 2))
+        return NULL;
+    tasks = cloaca_bigints(PG_GETARG_ARRAYTYPE_P(0), count);
+    lease_ids = cloaca_bigints(PG_GETARG_ARRAYTYPE_P(1), &lease_count);
+    if (tasks == NULL || lease_ids == NULL || *count != lease_count)
+        return NULL;
+    if (!PG_ARGISNULL(2)) {
+        ArrayType *results = PG_GETARG_ARRAYTYPE_P(2);
+
+        if (ARR_NDIM(results) > 1 || (*count > 0 && (ARR_NDIM(results) == 0 || ARR_DIMS(results)[0] != *count)))
+            return NULL;
+    }
+    pairs = palloc(Max(1, *count) * sizeof(Pair));
+    for (int i = 0; i < *count; i++)
+        pairs[i] = (Pair){tasks[i], lease_ids[i], i, false};
+    return pairs;
+}
+
+static int by_id(const void *one, const void *other)
+{
+    const Pair *a = one;
+    const Pair *b = other;
+
+    if (a->task != b->task)
+        return a->task < b->task ? -1 : 1;
+    return a->lease_id < b->lease_id ? -1 : a->lease_id > b->lease_id;
+}
+
+static int by_place(const void *one, const void *other)
+{
+    return ((const Pair *) one)->place - ((const Pair *) other)->place;
+}
+
+/* Finishes those that it can, in the order of their ids, and says how many. The pairs are in their own order again after it. */
+static int finish_pairs(const CloacaTables *tables, Pair *pairs, int count)
+{
+    CloacaRows rows;
+    Keeper keeper = {0};
+    int done = 0;
+
+    qsort(pairs, count, sizeof(Pair), by_id);
+    cloaca_begin_lookup(&rows, tables);
+    for (int i = 0; i < count; i++) {
+        bool is_repeated = i > 0 && by_id(&pairs[i - 1], &pairs[i]) == 0;
+
+        pairs[i].is_done =
+            is_repeated ? pairs[i - 1].is_done : finish(tables, &rows, &keeper, pairs[i].task, pairs[i].lease_id);
+        done += pairs[i].is_done;
+        if (cloaca_bind_leases)
+            cloaca_note_ended(pairs[i].lease_id);
+    }
+    cloaca_end_lookup(&rows);
+    qsort(pairs, count, sizeof(Pair), by_place);
+    return done;
+}
+
+/* A row for each pair, in the order of the arguments. */
+static void answer(FunctionCallInfo fcinfo, Pair *pairs, int count, int done)
+{
+    Tuplestorestate *store = cloaca_begin_rows(fcinfo);
+    TupleDesc type = ((ReturnSetInfo *) fcinfo->resultinfo)->expectedDesc;
+    Datum *others = done < count ? outcomes_by_sql(fcinfo, pairs, count, count - done) : NULL;
+    Datum completed = CStringGetTextDatum("completed");
+    int other = 0;
+
+    for (int i = 0; i < count; i++) {
+        Datum values[] = {Int64GetDatum(pairs[i].task), pairs[i].is_done ? completed : others[other++]};
+        bool nulls[] = {false, false};
+
+        tuplestore_putvalues(store, type, values, nulls);
+    }
+}
+
+/* The outcomes of those pairs that are not done, which the SQL path tries. */
+static Datum *outcomes_by_sql(FunctionCallInfo fcinfo, const Pair *pairs, int count, int left)
+{
+    static SPIPlanPtr plan;
+    Oid types[] = {INT8ARRAYOID, INT8ARRAYOID, get_array_type(JSONBOID)};
+    MemoryContext caller = CurrentMemoryContext;
+    Datum *outcomes = palloc(left * sizeof(Datum));
+    Datum values[3];
+    char nulls[] = {' ', ' ', PG_ARGISNULL(2) ? 'n' : ' '};
+
+    values[0] = chosen(PG_GETARG_ARRAYTYPE_P(0), pairs, count, left, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+    values[1] = chosen(PG_GETARG_ARRAYTYPE_P(1), pairs, count, left, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+    values[2] =
+        PG_ARGISNULL(2) ? (Datum) 0 : chosen(PG_GETARG_ARRAYTYPE_P(2), pairs, count, left, JSONBOID, -1, false, TYPALIGN_INT);
+    SPI_connect();
+    if (plan == NULL) {
+        plan = SPI_prepare("select outcome from cloaca.complete_many_sql($1, $2, $3)", lengthof(types), types);
+        if (plan == NULL || SPI_keepplan(plan) != 0)
+            elog(ERROR, "could not prepare complete_many_sql");
+    }
+    if (SPI_execute_plan(plan, values, nulls, false, 0) != SPI_OK_SELECT || SPI_processed != (uint64) left)
+        elog(ERROR, "unexpected answer of complete_many_sql");
+    for (int i = 0; i < left; i++) {
+        MemoryContext own = MemoryContextSwitchTo(caller);
+
+        outcomes[i] = CStringGetTextDatum(SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+        MemoryContextSwitchTo(own);
+    }
+    SPI_finish();
+    return outcomes;
+}
+
+/* The elements of an array at the places of those pairs that are not done. */
+static Datum chosen(ArrayType *array, const Pair *pairs, int count, int left, Oid type, int16 length, bool by_value, char align)
+{
+    Datum *elements;
+    bool *nulls;
+    int size;
+    int kept = 0;
+    int dimensions[] = {left};
+    int lower_bounds[] = {1};
+
+    deconstruct_array(array, type, length, by_value, align, &elements, &nulls, &size);
+    for (int i = 0; i < count; i++) {
+        if (!pairs[i].is_done) {
+            elements[kept] = elements[i];
+            nulls[kept++] = nulls[i];
+        }
+    }
+    return PointerGetDatum(construct_md_array(elements, nulls, 1, dimensions, lower_bounds, type, length, by_value, align));
+}

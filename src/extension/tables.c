@@ -1,0 +1,429 @@
+/*
+ * tables.c - the tables of the session's tenant, for the direct path
+ *
+ * Which tenant a call means is what cloaca.current_tenant() says; its answer is remembered for each role and setting until the
+ * registry, a schema, a role or a membership changes. Whether a tenant's tables are what this library knows is looked at once,
+ * and again whenever one of them changes: everything else (triggers, rules, row security, other columns and indexes, storage
+ * other than a plain heap) is left to SQL. Privileges are checked at every call.
+ *
+ * Runs in the backend of the caller, with its rights. Locks are those of the SQL statements it stands in for: ROW EXCLUSIVE on
+ * cloaca_task and its indexes, ACCESS SHARE on cloaca_queue, until the transaction ends.
+ */
+#include "extension.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/relscan.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/dependency.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/defrem.h"
+#include "commands/extension.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/primnodes.h"
+#include "storage/bufmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+PG_FUNCTION_INFO_V1(cloaca_registry_changed);
+
+#define REMEMBERED_TENANTS 10000
+
+/* The columns of cloaca_queue. */
+enum { QUEUE_NAME = 1, QUEUE_PAUSED, QUEUE_LEASE, QUEUE_MAX_ATTEMPTS, QUEUE_RETRY, QUEUE_RETENTION, QUEUE_KEY_RETENTION };
+
+typedef struct Column {
+    const char *name;
+    Oid type;
+} Column;
+
+static const Column task_columns[] = {
+    {"id", INT8OID},
+    {"queue", TEXTOID},
+    {"priority", INT2OID},
+    {"run_at", TIMESTAMPTZOID},
+    {"attempt", INT4OID},
+    {"max_attempts", INT4OID},
+    {"cancelled", BOOLOID},
+    {"lease_id", INT8OID},
+    {"lease_until", TIMESTAMPTZOID},
+    {"claimed_at", TIMESTAMPTZOID},
+    {"enqueued_at", TIMESTAMPTZOID},
+    {"execution", INT8OID},
+    {"name", TEXTOID},
+    {"worker", TEXTOID},
+    {"key", TEXTOID},
+    {"payload", JSONBOID},
+    {"retry", JSONBOID},
+    {"errors", JSONBOID},
+};
+
+static const Column queue_columns[] = {
+    {"queue", TEXTOID},  {"paused", BOOLOID},        {"lease", INTERVALOID},         {"max_attempts", INT4OID},
+    {"retry", JSONBOID}, {"retention", INTERVALOID}, {"key_retention", INTERVALOID}, {"created_at", TIMESTAMPTZOID},
+};
+
+/* What a remembered tenant is known by: the role, and the setting cloaca.tenant. */
+typedef struct Caller {
+    Oid role;
+    NameData setting;
+} Caller;
+
+typedef struct Tenant {
+    Caller caller; /* the hash key */
+    bool is_known; /* schema, task and queue are right */
+    bool is_seen;  /* is_plain and the rest of the tables are right */
+    bool is_plain; /* the direct path can serve it */
+    Oid schema;
+    Oid task;
+    Oid queue;
+    CloacaTables tables;
+} Tenant;
+
+static HTAB *tenants;
+static Oid registry; /* the table cloaca.tenant */
+
+static bool may_write_directly(void);
+static Tenant *find_tenant(void);
+static void know_tenant(Tenant *tenant);
+static bool is_permitted(const Tenant *tenant, AclMode mode);
+static bool see_tables(Tenant *tenant, Relation task, Relation queue);
+static bool is_plain_table(Relation relation, const Column *columns, int count);
+static bool see_task_indexes(Relation task, CloacaTables *tables);
+static bool see_queue_index(Relation queue, CloacaTables *tables);
+static bool is_index_on(Relation index, int count, const AttrNumber *columns, bool is_unique);
+static bool is_not_null_key(Relation index);
+static void remember(void);
+static void forget_relation(Datum argument, Oid relation);
+static void forget_tenants(Datum argument, int cache, uint32 hash);
+static bool find_settings(const CloacaTables *tables, Datum queue, TupleTableSlot *slot);
+static bool is_some_time(Datum interval);
+
+/* The trigger on the registry: whatever sessions remember of tenants is outdated when this transaction commits. */
+Datum cloaca_registry_changed(PG_FUNCTION_ARGS)
+{
+    if (!CALLED_AS_TRIGGER(fcinfo))
+        ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED), errmsg("registry_changed is a trigger")));
+    CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
+    return PointerGetDatum(NULL);
+}
+
+bool cloaca_open_tables(CloacaTables *tables, AclMode mode)
+{
+    Tenant *tenant;
+    Relation task;
+    Relation queue;
+
+    if (!may_write_directly())
+        return false;
+    tenant = find_tenant();
+    if (!is_permitted(tenant, mode))
+        return false;
+    task = try_relation_open(tenant->task, RowExclusiveLock);
+    if (task == NULL)
+        return false;
+    queue = try_relation_open(tenant->queue, AccessShareLock);
+    if (queue == NULL) {
+        relation_close(task, NoLock);
+        return false;
+    }
+    /* What other sessions changed is known now that the locks are held. */
+    if (!tenant->is_known || !see_tables(tenant, task, queue)) {
+        relation_close(queue, NoLock);
+        relation_close(task, NoLock);
+        return false;
+    }
+    *tables = tenant->tables;
+    tables->task = task;
+    tables->queue = queue;
+    return true;
+}
+
+void cloaca_close_tables(CloacaTables *tables)
+{
+    relation_close(tables->queue, NoLock);
+    relation_close(tables->task, NoLock);
+}
+
+void cloaca_read_settings(const CloacaTables *tables, Datum queue, CloacaSettings *settings)
+{
+    TupleTableSlot *slot;
+
+    *settings = (CloacaSettings){.max_attempts = 3, .lease = {.time = 30 * USECS_PER_SEC}};
+    if (RelationGetNumberOfBlocks(tables->queue) == 0)
+        return;
+    PushActiveSnapshot(GetTransactionSnapshot());
+    slot = table_slot_create(tables->queue, NULL);
+    if (find_settings(tables, queue, slot)) {
+        bool is_null;
+
+        settings->paused = DatumGetBool(slot_getattr(slot, QUEUE_PAUSED, &is_null));
+        settings->lease = *DatumGetIntervalP(slot_getattr(slot, QUEUE_LEASE, &is_null));
+        settings->max_attempts = DatumGetInt32(slot_getattr(slot, QUEUE_MAX_ATTEMPTS, &is_null));
+        settings->keeps = is_some_time(slot_getattr(slot, QUEUE_RETENTION, &is_null)) ||
+                          is_some_time(slot_getattr(slot, QUEUE_KEY_RETENTION, &is_null));
+    }
+    ExecDropSingleTupleTableSlot(slot);
+    PopActiveSnapshot();
+}
+
+static bool may_write_directly(void)
+{
+    return cloaca_direct && XactIsoLevel == XACT_READ_COMMITTED && !XactReadOnly && !RecoveryInProgress() &&
+           !IsInParallelMode();
+}
+
+/* The tenant of this call, which cloaca.current_tenant() names when nothing is remembered. */
+static Tenant *find_tenant(void)
+{
+    Caller caller = {0};
+    Tenant *tenant;
+    bool found;
+
+    if (tenants == NULL)
+        remember();
+    caller.role = GetUserId();
+    namestrcpy(&caller.setting, cloaca_tenant_setting);
+    tenant = hash_search(tenants, &caller, HASH_FIND, NULL);
+    if (tenant && tenant->is_known)
+        return tenant;
+
+    if (tenant == NULL && hash_get_num_entries(tenants) >= REMEMBERED_TENANTS) {
+        hash_destroy(tenants);
+        tenants = NULL;
+        remember();
+    }
+    tenant = hash_search(tenants, &caller, HASH_ENTER, &found);
+    tenant->is_known = tenant->is_seen = false;
+    know_tenant(tenant);
+    return tenant;
+}
+
+static void know_tenant(Tenant *tenant)
+{
+    Oid own = get_namespace_oid("cloaca", true);
+
+    SPI_connect();
+    if (SPI_execute("select cloaca.current_tenant()", false, 1) != SPI_OK_SELECT || SPI_processed != 1)
+        elog(ERROR, "could not find the tenant");
+    namestrcpy(&tenant->tables.schema, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+    SPI_finish();
+
+    registry = OidIsValid(own) ? get_relname_relid("tenant", own) : InvalidOid;
+    tenant->is_known = true;
+    tenant->schema = get_namespace_oid(NameStr(tenant->tables.schema), true);
+    tenant->task = OidIsValid(tenant->schema) ? get_relname_relid("cloaca_task", tenant->schema) : InvalidOid;
+    tenant->queue = OidIsValid(tenant->schema) ? get_relname_relid("cloaca_queue", tenant->schema) : InvalidOid;
+    if (!OidIsValid(tenant->task) || !OidIsValid(tenant->queue))
+        tenant->is_known = false;
+}
+
+/* What SQL would ask for. Privileges on single columns are left to it. */
+static bool is_permitted(const Tenant *tenant, AclMode mode)
+{
+    Oid role = GetUserId();
+
+    return tenant->is_known && compat_schema_aclcheck(tenant->schema, role, ACL_USAGE) == ACLCHECK_OK &&
+           pg_class_aclmask(tenant->task, role, mode, ACLMASK_ALL) == mode &&
+           pg_class_aclcheck(tenant->queue, role, ACL_SELECT) == ACLCHECK_OK;
+}
+
+/* Whether the tables are as this library knows them. They are open and locked, so that they stay so. */
+static bool see_tables(Tenant *tenant, Relation task, Relation queue)
+{
+    CloacaTables *tables = &tenant->tables;
+
+    if (tenant->is_seen)
+        return tenant->is_plain;
+    if (get_relname_relid("cloaca_task", tenant->schema) != RelationGetRelid(task) ||
+        get_relname_relid("cloaca_queue", tenant->schema) != RelationGetRelid(queue)) {
+        tenant->is_known = false;
+        return false;
+    }
+    tenant->is_seen = true;
+    tenant->is_plain = !OidIsValid(get_extension_oid("citus", true)) &&
+                       is_plain_table(task, task_columns, lengthof(task_columns)) &&
+                       is_plain_table(queue, queue_columns, lengthof(queue_columns)) && see_task_indexes(task, tables) &&
+                       see_queue_index(queue, tables);
+    tables->sequence = tenant->is_plain ? compat_identity_sequence(task, TASK_ID) : InvalidOid;
+    tenant->is_plain = tenant->is_plain && OidIsValid(tables->sequence);
+    return tenant->is_plain;
+}
+
+static bool is_plain_table(Relation relation, const Column *columns, int count)
+{
+    TupleDesc descriptor = RelationGetDescr(relation);
+    const FormData_pg_class *form = relation->rd_rel;
+
+    if (form->relkind != RELKIND_RELATION || form->relpersistence != RELPERSISTENCE_PERMANENT ||
+        relation->rd_tableam != GetHeapamTableAmRoutine() || relation->rd_rules || relation->trigdesc || form->relrowsecurity ||
+        form->relhassubclass || form->relispartition || descriptor->natts != count)
+        return false;
+    if (descriptor->constr && (descriptor->constr->num_check > 0 || descriptor->constr->has_generated_stored))
+        return false;
+    for (int i = 0; i < count; i++) {
+        const FormData_pg_attribute *attribute = TupleDescAttr(descriptor, i);
+
+        if (attribute->attisdropped || attribute->atttypid != columns[i].type || attribute->atthasmissing ||
+            strcmp(NameStr(attribute->attname), columns[i].name) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* All three of them, and no other. */
+static bool see_task_indexes(Relation task, CloacaTables *tables)
+{
+    static const AttrNumber id[] = {TASK_ID};
+    static const AttrNumber claim[] = {TASK_QUEUE, TASK_PRIORITY, TASK_RUN_AT, TASK_ID};
+    static const AttrNumber key[] = {TASK_QUEUE, TASK_KEY};
+    List *indexes = RelationGetIndexList(task);
+    bool are_known = list_length(indexes) == 3;
+    ListCell *cell;
+
+    tables->id_index = tables->claim_index = tables->key_index = InvalidOid;
+    foreach (cell, indexes) {
+        Relation index = index_open(lfirst_oid(cell), AccessShareLock);
+        bool has_predicate = !heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
+
+        if (is_index_on(index, lengthof(id), id, true) && !has_predicate)
+            tables->id_index = RelationGetRelid(index);
+        else if (is_index_on(index, lengthof(claim), claim, false) && !has_predicate)
+            tables->claim_index = RelationGetRelid(index);
+        else if (is_index_on(index, lengthof(key), key, true) && has_predicate && is_not_null_key(index))
+            tables->key_index = RelationGetRelid(index);
+        else
+            are_known = false;
+        index_close(index, NoLock);
+    }
+    list_free(indexes);
+    return are_known && OidIsValid(tables->id_index) && OidIsValid(tables->claim_index) && OidIsValid(tables->key_index);
+}
+
+static bool see_queue_index(Relation queue, CloacaTables *tables)
+{
+    static const AttrNumber name[] = {QUEUE_NAME};
+    Relation index;
+    bool is_known;
+
+    tables->queue_index = RelationGetPrimaryKeyIndex(queue);
+    if (!OidIsValid(tables->queue_index))
+        return false;
+    index = index_open(tables->queue_index, AccessShareLock);
+    is_known = is_index_on(index, lengthof(name), name, true);
+    index_close(index, NoLock);
+    return is_known;
+}
+
+/* A valid B-tree on just these columns, ascending, by their types' own order, texts by their bytes. */
+static bool is_index_on(Relation index, int count, const AttrNumber *columns, bool is_unique)
+{
+    const FormData_pg_index *form = index->rd_index;
+
+    if (index->rd_rel->relam != BTREE_AM_OID || form->indnatts != count || form->indnkeyatts != count ||
+        form->indisunique != is_unique || !form->indisvalid || !form->indisready || !form->indimmediate ||
+        !heap_attisnull(index->rd_indextuple, Anum_pg_index_indexprs, NULL))
+        return false;
+    for (int i = 0; i < count; i++) {
+        Oid type = index->rd_opcintype[i];
+        Oid family = get_opclass_family(GetDefaultOpClass(type, BTREE_AM_OID));
+
+        if (form->indkey.values[i] != columns[i] || index->rd_indoption[i] != 0 || index->rd_opfamily[i] != family ||
+            (type == TEXTOID && index->rd_indcollation[i] != C_COLLATION_OID))
+            return false;
+    }
+    return true;
+}
+
+/* key is not null */
+static bool is_not_null_key(Relation index)
+{
+    List *predicate = RelationGetIndexPredicate(index);
+    NullTest *test = list_length(predicate) == 1 ? linitial(predicate) : NULL;
+
+    return test && IsA(test, NullTest) && test->nulltesttype == IS_NOT_NULL && IsA(test->arg, Var) &&
+           ((Var *) test->arg)->varattno == TASK_KEY;
+}
+
+static void remember(void)
+{
+    static bool is_registered = false;
+    HASHCTL control = {.keysize = sizeof(Caller), .entrysize = sizeof(Tenant)};
+
+    tenants = hash_create("cloaca tenants", 16, &control, HASH_ELEM | HASH_BLOBS);
+    if (!is_registered) {
+        CacheRegisterRelcacheCallback(forget_relation, (Datum) 0);
+        CacheRegisterSyscacheCallback(NAMESPACEOID, forget_tenants, (Datum) 0);
+        CacheRegisterSyscacheCallback(AUTHOID, forget_tenants, (Datum) 0);
+        CacheRegisterSyscacheCallback(AUTHMEMMEMROLE, forget_tenants, (Datum) 0);
+        is_registered = true;
+    }
+}
+
+/* Another look is needed at the tables that this one belongs to. May be called in the middle of anything. */
+static void forget_relation(Datum argument, Oid relation)
+{
+    HASH_SEQ_STATUS scan;
+    Tenant *tenant;
+
+    if (tenants == NULL)
+        return;
+    if (!OidIsValid(relation) || relation == registry)
+        forget_tenants((Datum) 0, 0, 0);
+    hash_seq_init(&scan, tenants);
+    while ((tenant = hash_seq_search(&scan)) != NULL) {
+        if (tenant->task == relation || tenant->queue == relation)
+            tenant->is_seen = false;
+    }
+}
+
+static void forget_tenants(Datum argument, int cache, uint32 hash)
+{
+    HASH_SEQ_STATUS scan;
+    Tenant *tenant;
+
+    if (tenants == NULL)
+        return;
+    hash_seq_init(&scan, tenants);
+    while ((tenant = hash_seq_search(&scan)) != NULL)
+        tenant->is_known = tenant->is_seen = false;
+}
+
+static bool find_settings(const CloacaTables *tables, Datum queue, TupleTableSlot *slot)
+{
+    Relation index = index_open(tables->queue_index, AccessShareLock);
+    IndexScanDesc scan = compat_index_beginscan(tables->queue, index, GetActiveSnapshot(), 1);
+    ScanKeyData key;
+    bool found;
+
+    ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID, F_TEXTEQ, queue);
+    index_rescan(scan, &key, 1, NULL, 0);
+    found = index_getnext_slot(scan, ForwardScanDirection, slot);
+    if (found)
+        ExecMaterializeSlot(slot);
+    index_endscan(scan);
+    index_close(index, NoLock);
+    return found;
+}
+
+static bool is_some_time(Datum interval)
+{
+    const Interval *length = DatumGetIntervalP(interval);
+
+    return length->time != 0 || length->day != 0 || length->month != 0;
+}

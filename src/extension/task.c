@@ -1,0 +1,127 @@
+/*
+ * task.c - one row of cloaca_task: found by its id, changed, deleted, entered into the indexes
+ *
+ * What SQL's executor would do for these few statements, by the table access interface, on tables that tables.c has looked at.
+ * Runs in the backend of the caller. Whoever waits here waits for a transaction that has changed the row, as SQL would.
+ */
+#include "extension.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relscan.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "executor/executor.h"
+#include "nodes/execnodes.h"
+#include "nodes/makefuncs.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+static bool is_locked_by_us(TupleTableSlot *slot);
+static void index_one(Oid oid, Relation task, Datum *values, const bool *nulls, ItemPointer tid, bool is_unique, bool fresh);
+
+/* What earlier commands of this transaction did is to be seen, and what others committed since. */
+void cloaca_begin_lookup(CloacaRows *rows, const CloacaTables *tables)
+{
+    CommandCounterIncrement();
+    PushActiveSnapshot(GetTransactionSnapshot());
+    rows->tables = tables;
+    rows->index = index_open(tables->id_index, AccessShareLock);
+    rows->scan = compat_index_beginscan(tables->task, rows->index, GetActiveSnapshot(), 1);
+    rows->slot = table_slot_create(tables->task, NULL);
+}
+
+bool cloaca_lookup(CloacaRows *rows, int64 task)
+{
+    ScanKeyData key;
+
+    ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, INT8OID, InvalidOid, F_INT8EQ, Int64GetDatum(task));
+    index_rescan(rows->scan, &key, 1, NULL, 0);
+    return index_getnext_slot(rows->scan, ForwardScanDirection, rows->slot);
+}
+
+bool cloaca_lookup_held(CloacaRows *rows, int64 task, int64 lease_id)
+{
+    bool is_null;
+    Datum held;
+
+    if (!cloaca_lookup(rows, task))
+        return false;
+    held = slot_getattr(rows->slot, TASK_LEASE_ID, &is_null);
+    return !is_null && DatumGetInt64(held) == lease_id && !DatumGetBool(slot_getattr(rows->slot, TASK_CANCELLED, &is_null));
+}
+
+void cloaca_end_lookup(CloacaRows *rows)
+{
+    ExecDropSingleTupleTableSlot(rows->slot);
+    index_endscan(rows->scan);
+    index_close(rows->index, NoLock);
+    PopActiveSnapshot();
+}
+
+TM_Result cloaca_update_task(const CloacaTables *tables, TupleTableSlot *slot, Datum *values, bool *nulls, bool wait)
+{
+    Relation task = tables->task;
+    HeapTuple tuple = heap_form_tuple(RelationGetDescr(task), values, nulls);
+    TupleTableSlot *replacement = MakeSingleTupleTableSlot(RelationGetDescr(task), &TTSOpsHeapTuple);
+    LockTupleMode lock_mode;
+    CompatUpdateIndexes indexes = COMPAT_NO_INDEXES;
+    TM_FailureData failure;
+    TM_Result result;
+
+    CheckCmdReplicaIdentity(task, CMD_UPDATE);
+    ExecStoreHeapTuple(tuple, replacement, true);
+    replacement->tts_tableOid = RelationGetRelid(task);
+    result = table_tuple_update(task, &slot->tts_tid, replacement, GetCurrentCommandId(true), GetActiveSnapshot(),
+                                InvalidSnapshot, wait || is_locked_by_us(slot), &failure, &lock_mode, &indexes);
+    /* No indexed column changes, so without room on the page, and only then, all indexes need an entry. */
+    if (result == TM_Ok && indexes != COMPAT_NO_INDEXES)
+        cloaca_index_task(tables, values, nulls, &replacement->tts_tid, false);
+    ExecDropSingleTupleTableSlot(replacement);
+    return result;
+}
+
+TM_Result cloaca_delete_task(const CloacaTables *tables, TupleTableSlot *slot)
+{
+    TM_FailureData failure;
+
+    CheckCmdReplicaIdentity(tables->task, CMD_DELETE);
+    return table_tuple_delete(tables->task, &slot->tts_tid, GetCurrentCommandId(true), GetActiveSnapshot(), InvalidSnapshot,
+                              true, &failure, false);
+}
+
+void cloaca_index_task(const CloacaTables *tables, Datum *values, const bool *nulls, ItemPointer tid, bool fresh)
+{
+    static const bool none[] = {false, false, false, false};
+    Datum claim[] = {values[TASK_QUEUE - 1], values[TASK_PRIORITY - 1], values[TASK_RUN_AT - 1], values[TASK_ID - 1]};
+
+    index_one(tables->id_index, tables->task, &values[TASK_ID - 1], none, tid, true, fresh);
+    index_one(tables->claim_index, tables->task, claim, none, tid, false, fresh);
+    if (!nulls[TASK_KEY - 1]) {
+        Datum key[] = {values[TASK_QUEUE - 1], values[TASK_KEY - 1]};
+
+        index_one(tables->key_index, tables->task, key, none, tid, true, fresh);
+    }
+}
+
+/* A row that this transaction alone has locked counts as being modified for those who do not wait; there is nobody to wait for.
+ */
+static bool is_locked_by_us(TupleTableSlot *slot)
+{
+    HeapTupleHeader header = ExecFetchSlotHeapTuple(slot, false, NULL)->t_data;
+
+    return HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask) && !(header->t_infomask & (HEAP_XMAX_IS_MULTI | HEAP_XMAX_INVALID)) &&
+           TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetRawXmax(header));
+}
+
+/* B-trees need no more of the IndexInfo than that it is there: the values are computed already. */
+static void index_one(Oid oid, Relation task, Datum *values, const bool *nulls, ItemPointer tid, bool is_unique, bool fresh)
+{
+    Relation index = index_open(oid, RowExclusiveLock);
+    IndexInfo *info = makeNode(IndexInfo);
+
+    index_insert(index, values, (bool *) nulls, tid, task, is_unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, !fresh, info);
+    pfree(info);
+    index_close(index, NoLock);
+}
