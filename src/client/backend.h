@@ -1,7 +1,7 @@
 /*
  * backend.h - what a backend gives to the library, and what the library gives to its parts. Private.
  *
- * A connection belongs to one thread at a time; nothing here locks.
+ * A connection belongs to one thread at a time; nothing here locks. What cloaca_interrupt touches is atomic.
  */
 #ifndef CLO_BACKEND_H
 #define CLO_BACKEND_H
@@ -9,6 +9,8 @@
 #include "cloaca.h"
 #include "common/arena.h"
 #include "functions.h"
+
+#include <stdatomic.h>
 
 /* Where rows go: called for each, with a value for each column of the function. False when memory ran out. */
 typedef struct clo_sink {
@@ -34,15 +36,49 @@ typedef struct clo_backend {
     /* Where the server was found: a host's name or the directory of its socket; NULL when that is not known. */
     const char *(*host)(cloaca *connection);
     bool (*in_transaction)(cloaca *connection);
+    cloaca_status (*bind_leases)(cloaca *connection, bool on, cloaca_error *error);
+    /*
+     * A backend that waits at its server begins, says what to poll, checks whether the row has come, and cancels, which gives a
+     * row only when it had come before. The others, without wait_begin, are looked at by wait.c again and again.
+     */
+    cloaca_status (*wait_begin)(cloaca *connection, const clo_function *function, const clo_value *arguments,
+                                cloaca_error *error);
+    int (*wait_descriptor)(const cloaca *connection);
+    cloaca_status (*wait_check)(cloaca *connection, const clo_sink *sink, bool *done, cloaca_error *error);
+    cloaca_status (*wait_cancel)(cloaca *connection, const clo_sink *sink, cloaca_error *error);
+    /* For looking again: through which connection (this one, or another that is to be closed), whether anything was written
+     * since the last time, and the time. A call of the function then gives its row with one value more, the time when the
+     * answer may change by itself. */
+    cloaca_status (*watch_begin)(cloaca *connection, cloaca **watcher, cloaca_error *error);
+    cloaca_status (*watch_changed)(cloaca *connection, bool *changed, cloaca_error *error);
+    int64_t (*now)(const cloaca *connection);
     void (*close)(cloaca *connection);
 } clo_backend;
+
+/* A wait under way, and what interrupts it: the flag is set first, so that a pipe made just then is not needed. */
+typedef struct clo_wait {
+    const clo_function *function; /* NULL: none is under way */
+    atomic_bool interrupted;
+    atomic_bool has_pipe;
+    int pipe[2];                              /* a byte in it wakes a wait that blocks */
+    int64_t deadline;                         /* on the monotonic clock; INT64_MAX: none */
+    clo_value arguments[CLO_PARAMETER_LIMIT]; /* from here on for looking again alone */
+    clo_arena arena;                          /* what they point to */
+    cloaca *watcher;                          /* NULL: not looked a second time yet */
+    bool stale;                               /* there is no answer: look at the next check */
+    bool ready;
+    int64_t next_at; /* the answer may change then by itself; INT64_MAX: never */
+    int64_t pause;
+} clo_wait;
 
 /* The start of each backend's own connection struct. */
 struct cloaca {
     const clo_backend *backend;
     bool borrowed;     /* the handle is the caller's */
+    bool direct;       /* the URL said so */
     bool began;        /* cloaca_begin without commit or rollback yet */
     clo_arena scratch; /* for the call that runs */
+    clo_wait wait;
 };
 
 /* One option of a URL. */
@@ -56,6 +92,7 @@ typedef struct clo_url {
     cloaca_backend backend;
     const char *location; /* PostgreSQL: the URL for libpq; SQLite: the file name */
     const char *schema;   /* PostgreSQL: the tenant's schema, or NULL */
+    bool direct;          /* PostgreSQL */
     size_t option_count;  /* SQLite */
     clo_option options[8];
 } clo_url;
@@ -76,11 +113,20 @@ cloaca_status clo_sqlite_attach(void *handle, bool cache, cloaca **connection, c
 const clo_function *clo_function_find(const char *name, size_t length);
 cloaca_status clo_call(cloaca *connection, const clo_function *function, const clo_value *arguments, const clo_sink *sink,
                        cloaca_error *error);
-cloaca_status clo_check_transaction(cloaca *connection, cloaca_error *error);
+/* Whether the connection can take a statement: not while it waits, and not in a transaction that the database gave up. */
+cloaca_status clo_check_usable(cloaca *connection, cloaca_error *error);
+/* Texts, or documents, as one JSON array in a value of the connection's arena; a NULL among them is null. */
+cloaca_status clo_read_list(cloaca *connection, const clo_parameter *parameter, const char *const *texts, size_t count,
+                            clo_value *value, cloaca_error *error);
 /* Reads the text of a parameter in the form of the type map; JSON types take JSON text. */
 cloaca_status clo_read_text(const clo_parameter *parameter, const char *text, size_t length, clo_arena *arena, clo_value *value,
                             cloaca_error *error);
 cloaca_status clo_read_integer(const clo_parameter *parameter, int64_t integer, clo_value *value, cloaca_error *error);
+
+/* wait.c */
+cloaca_status clo_wait_for(cloaca *connection, const clo_function *function, const clo_value *arguments, const clo_sink *sink,
+                           cloaca_error *error);
+void clo_wait_end(cloaca *connection);
 
 /* result.c */
 cloaca_result *clo_result_new(const clo_function *function);

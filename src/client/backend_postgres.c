@@ -21,13 +21,6 @@
 #include <string.h>
 #include <time.h>
 
-typedef struct connection {
-    cloaca base;
-    PGconn *server;
-    clo_buffer sql;
-    clo_arena arena; /* the parameters of the call that runs */
-} connection;
-
 /* Parameters in the form of libpq. */
 typedef struct parameters {
     int count;
@@ -43,6 +36,23 @@ typedef enum effect_kind {
     EFFECT_COMMIT /* the command commits: it may have happened */
 } effect_kind;
 
+/* What a statement has answered so far. */
+typedef struct reply {
+    effect_kind effect;
+    bool answered;
+    cloaca_status status;
+    PGresult *last; /* of those that succeeded */
+} reply;
+
+typedef struct connection {
+    cloaca base;
+    PGconn *server;
+    clo_buffer sql;
+    clo_arena arena;   /* the parameters of the call that runs */
+    reply waited;      /* of the wait under way */
+    cloaca_error *why; /* its error */
+} connection;
+
 /* The types' own numbers are fixed for ever. */
 static const Oid type_oids[] = {
     [CLOACA_TYPE_BOOLEAN] = 16,       [CLOACA_TYPE_SMALLINT] = 21,      [CLOACA_TYPE_INTEGER] = 23,
@@ -53,6 +63,11 @@ static const Oid type_oids[] = {
 
 /* 2000-01-01, where PostgreSQL's times start. */
 #define POSTGRES_EPOCH INT64_C(946684800000000)
+
+/* How long to wait for the answer to a request to cancel, in milliseconds, before it is repeated, and how often that is done.
+ */
+#define CANCEL_PAUSE 100
+#define CANCEL_TRIES 50
 
 static const clo_backend backend;
 
@@ -68,6 +83,10 @@ static char *number_parameter(clo_arena *arena, cloaca_type type, int64_t intege
 static char *array_parameter(clo_arena *arena, const clo_value *value, cloaca_type type);
 static cloaca_status run(connection *self, const char *sql, const parameters *given, effect_kind effect, PGresult **result,
                          cloaca_error *error);
+static cloaca_status send(connection *self, const char *sql, const parameters *given, effect_kind effect, cloaca_error *error);
+static void take(connection *self, reply *got, PGresult *next, cloaca_error *error);
+static cloaca_status finish(connection *self, reply *got, PGresult **result, cloaca_error *error);
+static void request_cancel(connection *self);
 static void end_copy(connection *self, ExecStatusType kind);
 static cloaca_status command(connection *self, const char *sql, effect_kind effect, cloaca_error *error);
 static cloaca_status read_rows(connection *self, const clo_function *function, PGresult *result, const clo_sink *sink,
@@ -75,6 +94,7 @@ static cloaca_status read_rows(connection *self, const clo_function *function, P
 static cloaca_status fail_with(connection *self, const PGresult *result, bool answered, effect_kind effect,
                                cloaca_error *error);
 static cloaca_status lost(connection *self, effect_kind effect, cloaca_error *error);
+static cloaca_status older_server(const clo_function *function, cloaca_status status, cloaca_error *error);
 static bool still_there(connection *self);
 static void ignore_notice(void *context, const PGresult *notice);
 
@@ -160,6 +180,7 @@ static cloaca_status call(cloaca *base, const clo_function *function, const clo_
     status = clo_buffer_finish(&self->sql)
                  ? run(self, self->sql.data, &built, outside && function->writes ? EFFECT_COMMIT : EFFECT_NONE, &result, error)
                  : clo_no_memory(error);
+    status = older_server(function, status, error);
     if (status == CLOACA_OK && function->column_count > 0) {
         status = read_rows(self, function, result, sink, error);
     }
@@ -258,7 +279,108 @@ static const char *server_host(cloaca *base)
 /* A lost connection has no transaction any more, but that is for the next call to find out. */
 static bool in_transaction(cloaca *base)
 {
-    return PQtransactionStatus(((connection *) base)->server) != PQTRANS_IDLE;
+    const PGTransactionStatusType state = PQtransactionStatus(((connection *) base)->server);
+
+    return state == PQTRANS_UNKNOWN ? base->began : state != PQTRANS_IDLE;
+}
+
+static cloaca_status bind_leases(cloaca *base, bool on, cloaca_error *error)
+{
+    return set_setting((connection *) base, "cloaca.bind_leases", on ? "on" : "off", error);
+}
+
+static cloaca_status wait_begin(cloaca *base, const clo_function *function, const clo_value *arguments, cloaca_error *error)
+{
+    connection *self = (connection *) base;
+    parameters built = {0};
+    cloaca_status status = CLOACA_OK;
+
+    if (self->why == NULL) {
+        self->why = calloc(1, sizeof(cloaca_error));
+        status = self->why == NULL ? clo_no_memory(error) : CLOACA_OK;
+    }
+    clo_arena_reset(&self->arena);
+    if (status == CLOACA_OK) {
+        status = build_parameters(self, function, arguments, &built, error);
+    }
+    if (status == CLOACA_OK) {
+        build_sql(self, function, arguments);
+        status = clo_buffer_finish(&self->sql) ? send(self, self->sql.data, &built, EFFECT_NONE, error) : clo_no_memory(error);
+    }
+    self->waited = (reply){.effect = EFFECT_NONE};
+    return status;
+}
+
+static int wait_descriptor(const cloaca *base)
+{
+    return PQsocket(((const connection *) base)->server);
+}
+
+/* Takes what has arrived, without waiting for more. */
+static cloaca_status wait_check(cloaca *base, const clo_sink *sink, bool *done, cloaca_error *error)
+{
+    connection *self = (connection *) base;
+    const clo_function *function = base->wait.function;
+    PGresult *result = NULL;
+    cloaca_status status;
+
+    *done = false;
+    /* When the connection is broken, libpq makes that a result. */
+    PQflush(self->server);
+    PQconsumeInput(self->server);
+    while (!*done && !PQisBusy(self->server)) {
+        PGresult *next = PQgetResult(self->server);
+
+        *done = next == NULL;
+        if (next != NULL) {
+            take(self, &self->waited, next, self->why);
+        }
+    }
+    if (!*done) {
+        return CLOACA_OK;
+    }
+    status = finish(self, &self->waited, &result, self->why);
+    if (status != CLOACA_OK) {
+        status = older_server(function, status, self->why);
+        if (error != NULL) {
+            *error = *self->why;
+        }
+    } else if (sink != NULL) {
+        status = read_rows(self, function, result, sink, error);
+    }
+    PQclear(result);
+    return status;
+}
+
+/*
+ * Asks the server to cancel, and takes its answer: the cancellation, or what came just before it. A request that is there
+ * before the statement cancels nothing, so it is repeated. Once one is answered its signal is on its way, and cannot meet a
+ * later statement.
+ */
+static cloaca_status wait_cancel(cloaca *base, const clo_sink *sink, cloaca_error *error)
+{
+    connection *self = (connection *) base;
+    bool done = false;
+    cloaca_status status = CLOACA_OK;
+
+    for (int i = 0; !done; i++) {
+        struct pollfd descriptor = {PQsocket(self->server), POLLIN, 0};
+
+        if (i > 0 && poll(&descriptor, 1, CANCEL_PAUSE) == 0 && i > CANCEL_TRIES) {
+            return clo_fail(error, CLOACA_CONNECTION_LOST, "The server does not answer a request to cancel.");
+        }
+        status = wait_check(base, sink, &done, error);
+        if (!done) {
+            request_cancel(self);
+        }
+    }
+    if (status == CLOACA_TIMEOUT) {
+        const clo_value no = {CLO_INTEGER, 0, NULL, 0};
+
+        clo_error_clear(error);
+        status = sink == NULL || sink->row(sink->context, &no) ? CLOACA_OK : clo_no_memory(error);
+    }
+    return status;
 }
 
 static void close_connection(cloaca *base)
@@ -267,6 +389,8 @@ static void close_connection(cloaca *base)
 
     clo_buffer_free(&self->sql);
     clo_arena_free(&self->arena);
+    PQclear(self->waited.last);
+    free(self->why);
     if (!base->borrowed) {
         PQfinish(self->server);
     }
@@ -285,6 +409,11 @@ static const clo_backend backend = {
     .verifier = make_verifier,
     .host = server_host,
     .in_transaction = in_transaction,
+    .bind_leases = bind_leases,
+    .wait_begin = wait_begin,
+    .wait_descriptor = wait_descriptor,
+    .wait_check = wait_check,
+    .wait_cancel = wait_cancel,
     .close = close_connection,
 };
 
@@ -392,15 +521,17 @@ static cloaca_status set_setting(connection *self, const char *name, const char 
 
 /* ----------------------------------------------------------------------------------------------------------------- calling */
 
+/* A procedure's columns are its inout arguments, which come back as they are. */
 static void build_sql(connection *self, const clo_function *function, const clo_value *arguments)
 {
+    const size_t columns = function->procedure ? 0 : function->column_count;
     clo_buffer *sql = &self->sql;
     char text[16];
     int number = 0;
 
     sql->length = 0;
     clo_buffer_text(sql, function->procedure ? "call" : "select");
-    for (size_t i = 0; i < function->column_count; i++) {
+    for (size_t i = 0; i < columns; i++) {
         const clo_column *column = &function->columns[i];
         const bool time = column->type == CLOACA_TYPE_TIMESTAMPTZ || column->type == CLOACA_TYPE_INTERVAL;
         const bool array = column->type >= CLOACA_TYPE_BIGINT_ARRAY;
@@ -422,11 +553,11 @@ static void build_sql(connection *self, const clo_function *function, const clo_
         }
     }
     clo_buffer_byte(sql, ')');
-    for (size_t i = 0; i < function->column_count; i++) {
+    for (size_t i = 0; i < columns; i++) {
         clo_buffer_text(sql, i > 0 ? ", " : " as r (");
         clo_buffer_text(sql, function->columns[i].name);
     }
-    clo_buffer_text(sql, function->column_count > 0 ? ")" : "");
+    clo_buffer_text(sql, columns > 0 ? ")" : "");
 }
 
 static cloaca_status build_parameters(connection *self, const clo_function *function, const clo_value *arguments,
@@ -538,56 +669,89 @@ static char *array_parameter(clo_arena *arena, const clo_value *value, cloaca_ty
 static cloaca_status run(connection *self, const char *sql, const parameters *given, effect_kind effect, PGresult **result,
                          cloaca_error *error)
 {
-    PGresult *last = NULL;
+    reply got = {.effect = effect};
     PGresult *next;
-    bool answered = false;
-    cloaca_status status = CLOACA_OK;
-    int sent;
+    cloaca_status status = send(self, sql, given, effect, error);
 
     *result = NULL;
+    if (status != CLOACA_OK) {
+        return status;
+    }
+    while ((next = PQgetResult(self->server)) != NULL) {
+        take(self, &got, next, error);
+    }
+    return finish(self, &got, result, error);
+}
+
+static cloaca_status send(connection *self, const char *sql, const parameters *given, effect_kind effect, cloaca_error *error)
+{
+    int sent;
+
     if (!still_there(self)) {
         return lost(self, EFFECT_NONE, error);
     }
     sent = given == NULL ? PQsendQuery(self->server, sql)
                          : PQsendQueryParams(self->server, sql, given->count, given->types, given->values, given->lengths,
                                              given->formats, 0);
-    if (!sent) {
-        return PQstatus(self->server) == CONNECTION_BAD
-                   ? lost(self, effect, error)
-                   : clo_fail(error, CLOACA_DATABASE_ERROR, "The statement cannot be sent on this connection now.");
+    if (sent) {
+        return CLOACA_OK;
     }
-    while ((next = PQgetResult(self->server)) != NULL) {
-        const ExecStatusType kind = PQresultStatus(next);
+    return PQstatus(self->server) == CONNECTION_BAD
+               ? lost(self, effect, error)
+               : clo_fail(error, CLOACA_DATABASE_ERROR, "The statement cannot be sent on this connection now.");
+}
 
-        if (kind == PGRES_COPY_IN || kind == PGRES_COPY_OUT || kind == PGRES_COPY_BOTH) {
-            PQclear(next);
-            end_copy(self, kind);
-            status = clo_fail(error, CLOACA_NOT_SUPPORTED, "Copying from and to the client is not possible here.");
-            continue;
-        }
-        if (kind == PGRES_TUPLES_OK || kind == PGRES_COMMAND_OK || kind == PGRES_EMPTY_QUERY) {
-            answered = true;
-            PQclear(last);
-            last = next;
-        } else if (status == CLOACA_OK) {
-            status = fail_with(self, next, answered, effect, error);
-            PQclear(next);
-        } else {
-            PQclear(next);
-        }
+/* The first error counts, and the last success. */
+static void take(connection *self, reply *got, PGresult *next, cloaca_error *error)
+{
+    const ExecStatusType kind = PQresultStatus(next);
+
+    if (kind == PGRES_TUPLES_OK || kind == PGRES_COMMAND_OK || kind == PGRES_EMPTY_QUERY) {
+        got->answered = true;
+        PQclear(got->last);
+        got->last = next;
+        return;
     }
-    if (status == CLOACA_OK && PQstatus(self->server) == CONNECTION_BAD) {
-        status = lost(self, effect, error);
+    if (kind == PGRES_COPY_IN || kind == PGRES_COPY_OUT || kind == PGRES_COPY_BOTH) {
+        PQclear(next);
+        end_copy(self, kind);
+        got->status = clo_fail(error, CLOACA_NOT_SUPPORTED, "Copying from and to the client is not possible here.");
+        return;
     }
-    if (status != CLOACA_OK) {
-        PQclear(last);
+    if (got->status == CLOACA_OK) {
+        got->status = fail_with(self, next, got->answered, got->effect, error);
+    }
+    PQclear(next);
+}
+
+/* After the last result of a statement. */
+static cloaca_status finish(connection *self, reply *got, PGresult **result, cloaca_error *error)
+{
+    if (got->status == CLOACA_OK && PQstatus(self->server) == CONNECTION_BAD) {
+        got->status = lost(self, got->effect, error);
+    }
+    if (got->status != CLOACA_OK) {
+        PQclear(got->last);
+        got->last = NULL;
         if (error != NULL) {
             error->transaction_aborted = PQtransactionStatus(self->server) == PQTRANS_INERROR;
         }
-        return status;
+        return got->status;
     }
-    *result = last;
+    *result = got->last;
+    got->last = NULL;
     return CLOACA_OK;
+}
+
+static void request_cancel(connection *self)
+{
+    PGcancel *request = PQgetCancel(self->server);
+    char reason[256];
+
+    if (request != NULL) {
+        PQcancel(request, reason, sizeof(reason));
+        PQfreeCancel(request);
+    }
 }
 
 /* Sends nothing and reads past what comes, so that the connection can be used again. */
@@ -700,6 +864,21 @@ static cloaca_status lost(connection *self, effect_kind effect, cloaca_error *er
         clo_error_copy(error->detail, sizeof(error->detail), message, strcspn(message, "\n"));
     }
     return status;
+}
+
+/* A function that the library knows and the server does not: its cloaca is the older one. */
+static cloaca_status older_server(const clo_function *function, cloaca_status status, cloaca_error *error)
+{
+    char called[80];
+
+    snprintf(called, sizeof(called), "cloaca.%s(", function->name);
+    if (status != CLOACA_DATABASE_ERROR || error == NULL || strcmp(error->sqlstate, "42883") != 0 ||
+        strstr(error->detail, called) == NULL) {
+        return status;
+    }
+    clo_fail(error, CLOACA_UNKNOWN_FUNCTION, "The server's cloaca has no %s.", function->name);
+    clo_error_hint(error, "It is older than this library: alter extension cloaca update.");
+    return CLOACA_UNKNOWN_FUNCTION;
 }
 
 /* A connection that ended while it was idle has something to read, and then its end. */

@@ -59,7 +59,10 @@ typedef struct connection {
     bool tables_known; /* the tables are there, and of our version */
     bool clock_set;
     int64_t clock;
-    double random; /* negative: real randomness */
+    double random;      /* negative: real randomness */
+    bool version_known; /* the two below are of the last look for changes */
+    int64_t version;    /* of the file, which other connections' commits change */
+    int own_changes;    /* rows that this one wrote */
     sqlite3_stmt *controls[CONTROL_COUNT];
     prepared_function functions[CLO_FUNCTION_COUNT];
     clo_buffer json; /* documents of the row that is read */
@@ -83,6 +86,8 @@ static const clo_backend backend;
 static cloaca_status new_connection(connection **made, cloaca_error *error);
 static cloaca_status configure(connection *self, const clo_url *url, cloaca_error *error);
 static int set_journal_mode(connection *self, const char *mode, bool demanded);
+static bool in_wal_mode(connection *self);
+static cloaca_status open_watcher(connection *self, const char *file, cloaca **watcher, cloaca_error *error);
 static const char *option(const clo_url *url, const char *name, const char *otherwise);
 static cloaca_status ensure_tables(connection *self, cloaca_error *error);
 static cloaca_status find_tables(connection *self, bool *found, cloaca_error *error);
@@ -290,6 +295,62 @@ static bool in_transaction(cloaca *base)
     return !sqlite3_get_autocommit(((connection *) base)->database);
 }
 
+/* A statement of the caller's that is under way, such as the select from the module's table, holds a snapshot in which nothing
+ * ever changes: then another connection watches the file. */
+static cloaca_status watch_begin(cloaca *base, cloaca **watcher, cloaca_error *error)
+{
+    connection *self = (connection *) base;
+    const char *file = sqlite3_db_filename(self->database, "main");
+
+    *watcher = base;
+    if (sqlite3_txn_state(self->database, "main") == SQLITE_TXN_NONE || file == NULL || *file == '\0') {
+        return CLOACA_OK;
+    }
+    if (!in_wal_mode(self)) {
+        *watcher = NULL;
+        clo_fail(error, CLOACA_NOT_SUPPORTED,
+                 "A statement that reads a file without a WAL cannot wait: nobody could write meanwhile.");
+        clo_error_hint(error, "Call the scalar function, or set the journal mode to WAL.");
+        return CLOACA_NOT_SUPPORTED;
+    }
+    *watcher = NULL;
+    return open_watcher(self, file, watcher, error);
+}
+
+static cloaca_status watch_changed(cloaca *base, bool *changed, cloaca_error *error)
+{
+    connection *self = (connection *) base;
+    const int own = sqlite3_total_changes(self->database);
+    sqlite3_stmt *statement = NULL;
+    int64_t version = 0;
+    int code = sqlite3_prepare_v2(self->database, "pragma main.data_version", -1, &statement, NULL);
+
+    if (code == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW) {
+        version = sqlite3_column_int64(statement, 0);
+    }
+    code = code == SQLITE_OK ? sqlite3_finalize(statement) : code;
+    if (code != SQLITE_OK) {
+        return fail_with(self, code, error);
+    }
+    *changed = !self->version_known || version != self->version || own != self->own_changes;
+    self->version_known = true;
+    self->version = version;
+    self->own_changes = own;
+    return CLOACA_OK;
+}
+
+static int64_t now_of(const cloaca *base)
+{
+    const connection *self = (const connection *) base;
+    struct timespec time;
+
+    if (self->clock_set) {
+        return self->clock;
+    }
+    clock_gettime(CLOCK_REALTIME, &time);
+    return (int64_t) time.tv_sec * 1000000 + time.tv_nsec / 1000;
+}
+
 static void close_connection(cloaca *base)
 {
     connection *self = (connection *) base;
@@ -312,6 +373,9 @@ static const clo_backend backend = {
     .set_clock = set_clock,
     .set_random = set_random,
     .in_transaction = in_transaction,
+    .watch_begin = watch_begin,
+    .watch_changed = watch_changed,
+    .now = now_of,
     .close = close_connection,
 };
 
@@ -381,6 +445,46 @@ static int set_journal_mode(connection *self, const char *mode, bool demanded)
     }
     code = sqlite3_finalize(statement);
     return code == SQLITE_OK && other ? SQLITE_MISMATCH : code;
+}
+
+static bool in_wal_mode(connection *self)
+{
+    sqlite3_stmt *statement = NULL;
+    bool wal = false;
+
+    if (sqlite3_prepare_v2(self->database, "pragma main.journal_mode", -1, &statement, NULL) == SQLITE_OK &&
+        sqlite3_step(statement) == SQLITE_ROW) {
+        wal = strcasecmp((const char *) sqlite3_column_text(statement, 0), "wal") == 0;
+    }
+    sqlite3_finalize(statement);
+    return wal;
+}
+
+/* A connection to the same file, by the same file system, that only reads; with the same clock. */
+static cloaca_status open_watcher(connection *self, const char *file, cloaca **watcher, cloaca_error *error)
+{
+    sqlite3_vfs *system = NULL;
+    connection *other;
+    cloaca_status status = new_connection(&other, error);
+    int code;
+
+    if (status != CLOACA_OK) {
+        return status;
+    }
+    sqlite3_file_control(self->database, "main", SQLITE_FCNTL_VFS_POINTER, &system);
+    code = sqlite3_open_v2(file, &other->database, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
+                           system != NULL ? system->zName : NULL);
+    if (code != SQLITE_OK) {
+        status = other->database == NULL ? clo_no_memory(error) : fail_with(other, code, error);
+        cloaca_close(&other->base);
+        return status;
+    }
+    sqlite3_extended_result_codes(other->database, 1);
+    other->cache = true;
+    other->clock_set = self->clock_set;
+    other->clock = self->clock;
+    *watcher = &other->base;
+    return CLOACA_OK;
 }
 
 static const char *option(const clo_url *url, const char *name, const char *otherwise)
@@ -518,7 +622,7 @@ static cloaca_status prepare_one(connection *self, const clo_function *function,
         made->sources[i] = (unsigned char) source;
     }
     if (number + 1 == function->statement_count && function->column_count > 0 &&
-        (size_t) sqlite3_column_count(made->statement) != function->column_count) {
+        (size_t) sqlite3_column_count(made->statement) != function->column_count + (function->waits ? 1 : 0)) {
         return clo_fail(error, CLOACA_DATABASE_ERROR, "The last statement of %s returns other columns.", function->name);
     }
     return CLOACA_OK;
@@ -633,14 +737,7 @@ static cloaca_status run_statements(connection *self, bindings *bound, const clo
     cloaca_status status = CLOACA_OK;
 
     /* Read now, when the lock is held: waiting for it takes time. */
-    if (self->clock_set) {
-        bound->now = self->clock;
-    } else {
-        struct timespec time;
-
-        clock_gettime(CLOCK_REALTIME, &time);
-        bound->now = (int64_t) time.tv_sec * 1000000 + time.tv_nsec / 1000;
-    }
+    bound->now = now_of(&self->base);
     for (size_t i = 0; i < bound->function->statement_count && status == CLOACA_OK; i++) {
         status = run_statement(self, bound, i, sink, error);
     }
@@ -748,7 +845,7 @@ static bool make_random(const connection *self, bindings *bound)
     return true;
 }
 
-/* Documents are brought into the canonical form, whoever wrote them. */
+/* Documents are brought into the canonical form, whoever wrote them. What is waited for has a column more (see backend.h). */
 static cloaca_status read_row(connection *self, const clo_function *function, sqlite3_stmt *statement, const clo_sink *sink,
                               cloaca_error *error)
 {
@@ -757,9 +854,9 @@ static cloaca_status read_row(connection *self, const clo_function *function, sq
 
     self->json.length = 0;
     self->json.failed = false;
-    for (size_t i = 0; i < function->column_count; i++) {
+    for (size_t i = 0; i < function->column_count + (function->waits ? 1 : 0); i++) {
         const int column = (int) i;
-        const cloaca_type type = function->columns[i].type;
+        const cloaca_type type = i < function->column_count ? function->columns[i].type : CLOACA_TYPE_TIMESTAMPTZ;
 
         values[i].kind = CLO_NULL;
         if (sqlite3_column_type(statement, column) == SQLITE_NULL) {

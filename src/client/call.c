@@ -90,14 +90,23 @@ const clo_function *clo_function_find(const char *name, size_t length)
 cloaca_status clo_call(cloaca *connection, const clo_function *function, const clo_value *arguments, const clo_sink *sink,
                        cloaca_error *error)
 {
-    const cloaca_status status = clo_check_transaction(connection, error);
+    const cloaca_status status = clo_check_usable(connection, error);
 
-    return status == CLOACA_OK ? connection->backend->call(connection, function, arguments, sink, error) : status;
+    if (status != CLOACA_OK) {
+        return status;
+    }
+    return function->waits ? clo_wait_for(connection, function, arguments, sink, error)
+                           : connection->backend->call(connection, function, arguments, sink, error);
 }
 
 /* A transaction that the database gave up must not go on as if every statement were one of its own. */
-cloaca_status clo_check_transaction(cloaca *connection, cloaca_error *error)
+cloaca_status clo_check_usable(cloaca *connection, cloaca_error *error)
 {
+    if (connection->wait.function != NULL) {
+        clo_fail(error, CLOACA_INVALID_ARGUMENT, "The connection is waiting.");
+        clo_error_hint(error, "Cancel the wait first, or use another connection.");
+        return CLOACA_INVALID_ARGUMENT;
+    }
     if (!connection->began || connection->backend->in_transaction(connection)) {
         return CLOACA_OK;
     }
@@ -160,6 +169,47 @@ cloaca_status clo_read_integer(const clo_parameter *parameter, int64_t integer, 
     default:
         return wrong_type(parameter, error);
     }
+}
+
+cloaca_status clo_read_list(cloaca *connection, const clo_parameter *parameter, const char *const *texts, size_t count,
+                            clo_value *value, cloaca_error *error)
+{
+    const clo_parameter element = {
+        parameter->name, parameter->type == CLOACA_TYPE_TEXT_ARRAY ? CLOACA_TYPE_TEXT : CLOACA_TYPE_JSONB, false, {0}};
+    clo_buffer buffer = {0};
+    cloaca_status status = CLOACA_OK;
+
+    if (texts == NULL) {
+        *value = (clo_value){CLO_NULL, 0, NULL, 0};
+        return CLOACA_OK;
+    }
+    clo_buffer_byte(&buffer, '[');
+    for (size_t i = 0; i < count && status == CLOACA_OK; i++) {
+        clo_value read;
+
+        if (i > 0) {
+            clo_buffer_text(&buffer, ", ");
+        }
+        if (texts[i] == NULL) {
+            clo_buffer_text(&buffer, "null");
+            continue;
+        }
+        status = clo_read_text(&element, texts[i], strlen(texts[i]), &connection->scratch, &read, error);
+        if (status == CLOACA_OK && element.type == CLOACA_TYPE_TEXT) {
+            clo_json_string(&buffer, read.text, read.length);
+        } else if (status == CLOACA_OK) {
+            clo_buffer_append(&buffer, read.text, read.length);
+        }
+    }
+    clo_buffer_byte(&buffer, ']');
+    if (status == CLOACA_OK) {
+        const char *text = buffer.failed ? NULL : clo_arena_copy(&connection->scratch, buffer.data, buffer.length);
+
+        *value = (clo_value){CLO_TEXT, 0, text, buffer.length};
+        status = text == NULL ? clo_no_memory(error) : CLOACA_OK;
+    }
+    clo_buffer_free(&buffer);
+    return status;
 }
 
 /* `buffer` gets the canonical text, which the values point into. */

@@ -5,8 +5,9 @@
  * and every call answers with a status, a result that the caller frees, and, when it failed, an error struct that the caller
  * owns.
  *
- * Threads: a connection belongs to one thread at a time. The library has no globals, installs no signal handler and never
- * prints. Strings are UTF-8. Times are microseconds since 1970-01-01 UTC, intervals microseconds.
+ * Threads: a connection belongs to one thread at a time; only cloaca_interrupt may come from another. The library has no
+ * globals, installs no signal handler and never prints. Strings are UTF-8. Times are microseconds since 1970-01-01 UTC,
+ * intervals microseconds.
  */
 #ifndef CLOACA_H
 #define CLOACA_H
@@ -97,7 +98,8 @@ const char *cloaca_status_sqlstate(cloaca_status status);
  * Opens a connection.
  *
  * url: postgresql://user:password@host:port/database?option=value, with libpq's options and `schema` (the tenant's schema;
- *      the role's own tenant without it); pool_min_size, pool_max_size and pool_timeout are for pools, and only checked here.
+ *      the role's own tenant without it) and `direct` (true: the URL leads straight to the server, not through a pooler; false
+ *      is the default); pool_min_size, pool_max_size and pool_timeout are for pools, and only checked here.
  *      Or sqlite:///relative.db, sqlite:////absolute.db, sqlite:///:memory: with `mode` (ro, rw, rwc: the default),
  *      `_journal_mode` (WAL), `_synchronous` (NORMAL) and `_busy_timeout` (5000, milliseconds).
  *
@@ -116,6 +118,9 @@ cloaca_status cloaca_attach(cloaca_backend backend, void *handle, cloaca **conne
 void cloaca_close(cloaca *connection);
 
 cloaca_backend cloaca_backend_of(const cloaca *connection);
+
+/* Whether the URL said direct=true: then, and only then, a server session is the connection's own (see cloaca_bind_leases). */
+bool cloaca_is_direct(const cloaca *connection);
 
 /* Creates what cloaca needs in the database: the tables of a SQLite file, or the extension on PostgreSQL. Doing it again is
  * harmless. */
@@ -235,6 +240,66 @@ cloaca_status cloaca_get_task(cloaca *connection, int64_t task, cloaca_result **
 /* NULL for queue, state and name: any. Tasks after the id `after` (0: from the first), at most `max` (0: the default, 100). */
 cloaca_status cloaca_list_tasks(cloaca *connection, const char *queue, const char *state, const char *name, int64_t after,
                                 int32_t max, cloaca_result **result, cloaca_error *error);
+
+/*
+ * Waiting for work, instead of claiming again and again from queues that are empty.
+ *
+ * cloaca_wait_for_task blocks until one of the queues has a task that a claim would get (*ready is true: claim at once, for
+ * others may be faster), until the timeout is over, or until cloaca_interrupt (*ready is false). On PostgreSQL the server
+ * sleeps and wakes; on SQLite the library looks whether the file has changed, every 5 to 50 ms. Tasks that become due, leases
+ * that end and queues that are resumed wake it too. One wait serves any number of queues, and as a rule a whole process.
+ *
+ * queues: `count` names, 1 to 1000. timeout: microseconds, 0 (look once) to 10 years; CLOACA_NO_INTERVAL: none. ready may be
+ * NULL.
+ * Errors: CLOACA_INVALID_ARGUMENT, CLOACA_INVALID_NAME; CLOACA_IN_TRANSACTION inside a transaction, which stays as it is;
+ * CLOACA_TIMEOUT when the server's statement_timeout is shorter; CLOACA_UNKNOWN_FUNCTION when its cloaca is too old to wait, so
+ * that the caller has to poll; CLOACA_NOT_SUPPORTED on SQLite while a statement of the caller's reads a file that is not in WAL
+ * mode, since no other connection could then write.
+ */
+cloaca_status cloaca_wait_for_task(cloaca *connection, size_t count, const char *const *queues, int64_t timeout, bool *ready,
+                                   cloaca_error *error);
+
+/*
+ * The same for event loops; nothing of this blocks but cloaca_wait_cancel, which asks the server and waits for its answer.
+ *
+ * cloaca_wait_begin starts a wait, with the arguments and errors of cloaca_wait_for_task. Until it is over, every other call on
+ * the connection is refused with CLOACA_INVALID_ARGUMENT, except cloaca_close, which cancels it.
+ *
+ * cloaca_wait_descriptor: what to poll for reading, or -1 when there is nothing to poll (SQLite, or no wait under way). It
+ * stays the same until the wait is over.
+ *
+ * cloaca_wait_check says whether the wait is over, in *done, and then whether there is work, in *ready. Else it wants to be
+ * called again when the descriptor can be read, and after *again microseconds at the latest (CLOACA_NO_INTERVAL: the
+ * descriptor alone counts). A check that fails ends the wait, with *done true. Without a wait under way:
+ * CLOACA_INVALID_ARGUMENT.
+ *
+ * cloaca_wait_cancel ends the wait; *ready, unless NULL, is true when it was over already, with work to claim. Without a wait
+ * under way it does nothing. CLOACA_CONNECTION_LOST when the server does not answer within five seconds.
+ */
+cloaca_status cloaca_wait_begin(cloaca *connection, size_t count, const char *const *queues, int64_t timeout,
+                                cloaca_error *error);
+int cloaca_wait_descriptor(const cloaca *connection);
+cloaca_status cloaca_wait_check(cloaca *connection, bool *done, bool *ready, int64_t *again, cloaca_error *error);
+cloaca_status cloaca_wait_cancel(cloaca *connection, bool *ready, cloaca_error *error);
+
+/*
+ * Ends a wait on the connection: one that blocks returns at once, one of an event loop is over at its next check. When none is
+ * under way, the next one ends as it begins, so that no interrupt is lost between looking at a flag and waiting. The only
+ * function that may be called from another thread, or from a signal handler; the connection must not be closed meanwhile.
+ */
+void cloaca_interrupt(cloaca *connection);
+
+/*
+ * Binds the leases of this connection's claims to it, from now on, or no longer. A bound lease ends as soon as the connection
+ * does, however that happens, so that the tasks of a worker that is killed run again at once, not after the rest of their
+ * lease. Leases that were claimed before stay as they are.
+ *
+ * For a connection that leads straight to a PostgreSQL server and that is held for as long as the work goes on: a pooler hands
+ * the server's session on to others, so that the lease would end too late or, when the session ends, too soon. Sets the
+ * session's cloaca.bind_leases; call it outside of transactions. A server whose cloaca has no library, and SQLite, where a file
+ * has no sessions, take the setting and change nothing.
+ */
+cloaca_status cloaca_bind_leases(cloaca *connection, bool on, cloaca_error *error);
 
 /*
  * For tests: fixes the clock of this connection (microseconds; CLOACA_NO_TIME: the real one again), and the random number

@@ -20,6 +20,9 @@ cloaca_status cloaca_open(const char *url, cloaca **connection, cloaca_error *er
         status = parsed.backend == CLOACA_POSTGRES ? clo_postgres_open(&parsed, connection, error)
                                                    : clo_sqlite_open(&parsed, connection, error);
     }
+    if (status == CLOACA_OK) {
+        (*connection)->direct = parsed.direct;
+    }
     clo_arena_free(&arena);
     return status;
 }
@@ -45,10 +48,18 @@ cloaca_backend cloaca_backend_of(const cloaca *connection)
     return connection->backend->kind;
 }
 
+bool cloaca_is_direct(const cloaca *connection)
+{
+    return connection->direct;
+}
+
 cloaca_status cloaca_init(cloaca *connection, cloaca_error *error)
 {
+    cloaca_status status;
+
     clo_error_clear(error);
-    return connection->backend->init(connection, error);
+    status = clo_check_usable(connection, error);
+    return status == CLOACA_OK ? connection->backend->init(connection, error) : status;
 }
 
 cloaca_status cloaca_begin(cloaca *connection, cloaca_error *error)
@@ -56,6 +67,10 @@ cloaca_status cloaca_begin(cloaca *connection, cloaca_error *error)
     cloaca_status status;
 
     clo_error_clear(error);
+    status = clo_check_usable(connection, error);
+    if (status != CLOACA_OK) {
+        return status;
+    }
     if (connection->began || connection->backend->in_transaction(connection)) {
         return nested(error);
     }
@@ -94,23 +109,40 @@ cloaca_status cloaca_execute(cloaca *connection, const char *sql, cloaca_error *
     cloaca_status status;
 
     clo_error_clear(error);
-    status = clo_check_transaction(connection, error);
+    status = clo_check_usable(connection, error);
     return status == CLOACA_OK ? connection->backend->execute(connection, sql, error) : status;
+}
+
+cloaca_status cloaca_bind_leases(cloaca *connection, bool on, cloaca_error *error)
+{
+    cloaca_status status;
+
+    clo_error_clear(error);
+    status = clo_check_usable(connection, error);
+    return status == CLOACA_OK && connection->backend->bind_leases != NULL
+               ? connection->backend->bind_leases(connection, on, error)
+               : status;
 }
 
 cloaca_status cloaca_set_clock(cloaca *connection, int64_t now, cloaca_error *error)
 {
+    cloaca_status status;
+
     clo_error_clear(error);
-    return connection->backend->set_clock(connection, now, error);
+    status = clo_check_usable(connection, error);
+    return status == CLOACA_OK ? connection->backend->set_clock(connection, now, error) : status;
 }
 
 cloaca_status cloaca_set_random(cloaca *connection, double random, cloaca_error *error)
 {
+    cloaca_status status;
+
     clo_error_clear(error);
-    if (!(random < 1)) {
-        return clo_fail(error, CLOACA_INVALID_ARGUMENT, "The random number must be less than 1.");
+    status = clo_check_usable(connection, error);
+    if (status == CLOACA_OK && !(random < 1)) {
+        status = clo_fail(error, CLOACA_INVALID_ARGUMENT, "The random number must be less than 1.");
     }
-    return connection->backend->set_random(connection, random, error);
+    return status == CLOACA_OK ? connection->backend->set_random(connection, random, error) : status;
 }
 
 static cloaca_status nested(cloaca_error *error)

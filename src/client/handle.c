@@ -10,6 +10,7 @@ void cloaca_close(cloaca *connection)
     if (connection == NULL) {
         return;
     }
+    clo_wait_end(connection);
     if (connection->began && connection->borrowed) {
         connection->backend->rollback(connection, NULL);
     }

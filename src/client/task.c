@@ -38,8 +38,6 @@ static cloaca_status enqueue_values(cloaca *connection, const clo_function *func
                                     const int positions[8], clo_value *values, cloaca_error *error);
 static cloaca_status read_parameter(cloaca *connection, const clo_function *function, int position, const char *text,
                                     clo_value *values, cloaca_error *error);
-static cloaca_status read_array(cloaca *connection, const clo_function *function, int position, const char *const *texts,
-                                size_t count, clo_value *values, cloaca_error *error);
 static cloaca_status integer_array(cloaca *connection, const int64_t *integers, size_t count, clo_value *value,
                                    cloaca_error *error);
 static cloaca_status run(cloaca *connection, const clo_function *function, const clo_value *values, const clo_sink *sink,
@@ -99,10 +97,12 @@ cloaca_status cloaca_enqueue_many(cloaca *connection, const cloaca_enqueue_optio
     clo_arena_reset(&connection->scratch);
     status = enqueue_values(connection, function, options, positions, values, error);
     if (status == CLOACA_OK) {
-        status = read_array(connection, function, CLO_ENQUEUE_MANY_ARG_PAYLOADS, payloads, count, values, error);
+        status = clo_read_list(connection, &function->parameters[CLO_ENQUEUE_MANY_ARG_PAYLOADS], payloads, count,
+                               &values[CLO_ENQUEUE_MANY_ARG_PAYLOADS], error);
     }
     if (status == CLOACA_OK && keys != NULL) {
-        status = read_array(connection, function, CLO_ENQUEUE_MANY_ARG_KEYS, keys, count, values, error);
+        status = clo_read_list(connection, &function->parameters[CLO_ENQUEUE_MANY_ARG_KEYS], keys, count,
+                               &values[CLO_ENQUEUE_MANY_ARG_KEYS], error);
     }
     return status == CLOACA_OK ? run(connection, function, values, &(clo_sink){take_enqueued, &rows}, error) : status;
 }
@@ -201,7 +201,8 @@ cloaca_status cloaca_complete_many(cloaca *connection, size_t count, const int64
         status = integer_array(connection, lease_ids, count, &values[CLO_COMPLETE_MANY_ARG_LEASE_IDS], error);
     }
     if (status == CLOACA_OK && results != NULL) {
-        status = read_array(connection, function, CLO_COMPLETE_MANY_ARG_RESULTS, results, count, values, error);
+        status = clo_read_list(connection, &function->parameters[CLO_COMPLETE_MANY_ARG_RESULTS], results, count,
+                               &values[CLO_COMPLETE_MANY_ARG_RESULTS], error);
     }
     return status == CLOACA_OK ? run(connection, function, values, &(clo_sink){take_outcome, &rows}, error) : status;
 }
@@ -329,49 +330,6 @@ static cloaca_status read_parameter(cloaca *connection, const clo_function *func
                                     clo_value *values, cloaca_error *error)
 {
     return clo_read_text(&function->parameters[position], text, strlen(text), &connection->scratch, &values[position], error);
-}
-
-/* Texts, or documents, as one JSON array; a NULL among them is null. */
-static cloaca_status read_array(cloaca *connection, const clo_function *function, int position, const char *const *texts,
-                                size_t count, clo_value *values, cloaca_error *error)
-{
-    const clo_parameter *parameter = &function->parameters[position];
-    const clo_parameter element = {
-        parameter->name, parameter->type == CLOACA_TYPE_TEXT_ARRAY ? CLOACA_TYPE_TEXT : CLOACA_TYPE_JSONB, false, {0}};
-    clo_buffer buffer = {0};
-    cloaca_status status = CLOACA_OK;
-
-    if (texts == NULL) {
-        values[position] = text_value(NULL);
-        return CLOACA_OK;
-    }
-    clo_buffer_byte(&buffer, '[');
-    for (size_t i = 0; i < count && status == CLOACA_OK; i++) {
-        clo_value value;
-
-        if (i > 0) {
-            clo_buffer_text(&buffer, ", ");
-        }
-        if (texts[i] == NULL) {
-            clo_buffer_text(&buffer, "null");
-            continue;
-        }
-        status = clo_read_text(&element, texts[i], strlen(texts[i]), &connection->scratch, &value, error);
-        if (status == CLOACA_OK && element.type == CLOACA_TYPE_TEXT) {
-            clo_json_string(&buffer, value.text, value.length);
-        } else if (status == CLOACA_OK) {
-            clo_buffer_append(&buffer, value.text, value.length);
-        }
-    }
-    clo_buffer_byte(&buffer, ']');
-    if (status == CLOACA_OK) {
-        const char *text = buffer.failed ? NULL : clo_arena_copy(&connection->scratch, buffer.data, buffer.length);
-
-        values[position] = (clo_value){CLO_TEXT, 0, text, buffer.length};
-        status = text == NULL ? clo_no_memory(error) : CLOACA_OK;
-    }
-    clo_buffer_free(&buffer);
-    return status;
 }
 
 static cloaca_status integer_array(cloaca *connection, const int64_t *integers, size_t count, clo_value *value,

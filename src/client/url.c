@@ -39,6 +39,7 @@ static cloaca_status parse_postgres(const char *url, clo_arena *arena, clo_url *
     const char *at = strchr(url, '?');
     const size_t base = at != NULL ? (size_t) (at - url) : strlen(url);
     char *location = clo_arena_copy(arena, url, strlen(url));
+    static const char *const booleans[] = {"true", "false", NULL};
     const char *name, *value;
     const char *text = "";
     size_t name_length, value_length;
@@ -60,6 +61,10 @@ static cloaca_status parse_postgres(const char *url, clo_arena *arena, clo_url *
         }
         if (strcmp(known, "schema") == 0) {
             parsed->schema = text;
+        } else if (strcmp(known, "direct") == 0) {
+            parsed->direct = strcasecmp(text, "true") == 0;
+            status = one_of(text, booleans) ? CLOACA_OK
+                                            : clo_fail(error, CLOACA_INVALID_ARGUMENT, "The direct must be true or false.");
         } else if (strncmp(known, "pool_", 5) == 0) {
             status = check_pool_option(known, text, error);
         } else if (strcmp(known, "ssl") != 0 && !clo_postgres_option(known)) {

@@ -133,12 +133,36 @@ static void typed_calls_run_out(void **state)
     cloaca_close(connection);
 }
 
+static void waits_run_out(void **state)
+{
+    const char *const queues[] = {"default", "x"};
+    cloaca_status status;
+    cloaca *connection;
+    cloaca_error error;
+    long tries = 0;
+    bool ready;
+
+    (void) state;
+    assert_ok(cloaca_open("sqlite:///:memory:", &connection, &error));
+    do {
+        left = tries++;
+        status = cloaca_wait_for_task(connection, 2, queues, 20000, &ready, &error);
+        left = -1;
+        assert_false(ready);
+        assert_int_equal(cloaca_wait_descriptor(connection), -1);
+        assert_true(status == CLOACA_OK || status == CLOACA_OUT_OF_MEMORY);
+    } while (status != CLOACA_OK);
+    assert_true(tries > 3);
+    cloaca_close(connection);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(opening_runs_out),
         cmocka_unit_test(calls_run_out),
         cmocka_unit_test(typed_calls_run_out),
+        cmocka_unit_test(waits_run_out),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

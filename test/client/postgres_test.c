@@ -483,7 +483,7 @@ static void idle_connections_are_lost(void **state)
     assert_true(error.connection_lost);
     assert_false(error.commit_unknown);
     assert_condition(cloaca_call(connection, "enqueue", "{\"name\": \"x\"}", NULL, &error), CLOACA_CONNECTION_LOST);
-    assert_condition(cloaca_begin(connection, &error), CLOACA_IN_TRANSACTION);
+    assert_condition(cloaca_begin(connection, &error), CLOACA_CONNECTION_LOST);
     cloaca_close(connection);
     PQfinish(server);
     PQfinish(other);

@@ -135,7 +135,7 @@ sub security {
         query($database, "select p.proname $of_cloaca and p.prosqlbody is null and l.lanname in ('sql', 'plpgsql')
             and $unpinned and not (p.prokind = 'p' and p.prosrc ~ '\\mcommit\\M')"));
     none("$kind: every PL/pgSQL body says what an ambiguous name means",
-        query($database, "select p.proname $of_cloaca and l.lanname = 'plpgsql' and p.prosrc !~ '^\\s*#variable_conflict use_column'"));
+        query($database, "select p.proname $of_cloaca and l.lanname = 'plpgsql' and p.prosrc !~ '^\\s*#variable_conflict use_(column|variable)'"));
     none("$kind: PUBLIC has nothing on the relations of cloaca but to read usable_tenant",
         query($database, "select c.relname, a.privilege_type from pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a
             where c.relnamespace = 'cloaca'::regnamespace and a.grantee = 0

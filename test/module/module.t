@@ -78,6 +78,20 @@ is(shell("create trigger trip after insert on mine begin select cloaca_enqueue('
     "unsafe use of cloaca_enqueue()\n", 'nor in a trigger');
 is(shell('drop table mine', 'drop view trap', 'drop view pit', 'select count(*) from cloaca_task') - $before, 0, 'nothing was enqueued');
 
+# ---------------------------------------------------------------------------------------------------------------- waiting
+
+is(shell("select ready from cloaca_wait_for_task('[\"nothing\"]', '0')"), "0\n", 'nothing to claim');
+is(shell("select ready from cloaca_wait_for_task('[\"nothing\"]', '50 ms')"),
+    "not_supported: not supported: A statement that reads a file without a WAL cannot wait: nobody could write meanwhile. "
+    . "Call the scalar function, or set the journal mode to WAL.\n", 'a table that would keep the others from writing');
+is(shell("select cloaca_wait_for_task('[\"nothing\"]', '50 ms')"), "[{\"ready\":false}]\n", 'as a scalar it waits');
+is(shell("select count(*) from cloaca_enqueue('x', '{}', 'something')", "select ready from cloaca_wait_for_task('[\"nothing\", \"something\"]')"),
+    "1\n1\n", 'something to claim');
+is(shell("select ready from cloaca_wait_for_task('[]')"),
+    "invalid_argument: invalid argument: The queues must be an array of 1 to 1000 names.\n", 'no queues');
+is(shell('begin', 'select cloaca_wait_for_task()'),
+    "in_transaction: not possible inside a transaction block: A wait holds no transaction open.\n", 'not in a transaction');
+
 # ----------------------------------------------------------------------------------------------------------------- in Python
 
 my $python = "$folder/test.py";
@@ -120,6 +134,28 @@ c.execute("select * from cloaca_enqueue('x')").fetchall()
 print(error(other, "select * from cloaca_enqueue('x')"))
 other.execute("rollback")
 print(other.execute("select created from cloaca_enqueue('x')").fetchall())
+# What another connection enqueues while we wait, whether early or late, ends the wait; so does an interrupt.
+import threading
+def enqueue(queue):
+    mine = sqlite3.connect("$folder/python.db", isolation_level=None)
+    mine.enable_load_extension(True)
+    mine.load_extension("$module")
+    mine.execute("select cloaca_enqueue('x', '{}', ?)", (queue,)).fetchall()
+    mine.close()
+def interrupt():
+    while not over.wait(0.1):
+        c.interrupt()
+threading.Timer(0.2, enqueue, ["table"]).start()
+print(c.execute("select ready from cloaca_wait_for_task('[\\"table\\"]', '1 min')").fetchall())
+threading.Timer(0.2, enqueue, ["scalar"]).start()
+print(c.execute("select cloaca_wait_for_task('[\\"scalar\\"]', '1 min')").fetchall())
+for call in "select cloaca_wait_for_task('[\\"never\\"]')", "select * from cloaca_wait_for_task('[\\"never\\"]')":
+    over = threading.Event()
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    print(error(c, call).split(":")[0])
+    over.set()
+    thread.join()
 c.close()
 other.close()
 END
@@ -131,8 +167,12 @@ lease_lost: lease lost: Task 1 is not held under this lease.
 busy: database is locked: Database is locked.
 busy: database is locked: Database is locked.
 [(1,)]
+[(1,)]
+[('[{"ready":true}]',)]
+timeout
+timeout
 END
-is(shell({database => "$folder/python.db"}, 'select count(*) from cloaca_list_tasks()'), "2\n", 'the shell sees what Python made');
+is(shell({database => "$folder/python.db"}, 'select count(*) from cloaca_list_tasks()'), "4\n", 'the shell sees what Python made');
 
 done_testing();
 
