@@ -68,7 +68,7 @@ static const struct option call_operands[] = {
 };
 static const struct option enqueue_operands[] = {
     {"NAME", 0, OPTION_TEXT, "name", NULL, "the name of the task: what a worker is to do"},
-    {"PAYLOAD", 0, OPTION_TEXT, NULL, "?", "JSON, or - for stdin (default: stdin when it is a file, else {})"},
+    {"PAYLOAD", 0, OPTION_TEXT, NULL, "?", "JSON, or - for stdin (default: {})"},
     END,
 };
 
@@ -99,7 +99,8 @@ static const struct option work_options[] = {
     {"grace", 'g', OPTION_TEXT, NULL, "DURATION", "at SIGTERM: running commands may take this long (default: 30s)"},
     {"kill-after", 0, OPTION_TEXT, NULL, "DURATION", "SIGKILL follows SIGTERM after this long (default: 5s)"},
     {"defer", 0, OPTION_TEXT, NULL, "DURATION", "a task whose command exits with 75 comes back then (default: 10s)"},
-    {"poll", 0, OPTION_TEXT, NULL, "DURATION", "first pause when there is nothing to do; it doubles up to 1s (default: 100ms)"},
+    {"poll", 0, OPTION_TEXT, NULL, "DURATION",
+     "first pause when idle, where it has to poll; it doubles up to 1s (default: 100ms)"},
     {"once", 0, OPTION_FLAG, NULL, NULL, "end when a claim finds nothing and the commands have ended"},
     {"drain", 0, OPTION_FLAG, NULL, NULL, "end when the queue has no task left: ready, scheduled or running anywhere"},
     {"max-tasks", 'n', OPTION_INTEGER, NULL, "N", "end after this many tasks"},

@@ -47,7 +47,7 @@ static bool add_key(struct bulk *bulk, const char *record, size_t length);
 static int write_batch(struct bulk *bulk);
 static void bulk_progress(const struct bulk *bulk);
 static void print_summary(const struct bulk *bulk);
-static bool stdin_is_file(void);
+static bool stdin_is_unread_file(void);
 static bool read_all(FILE *file, struct buffer *text);
 
 int run_enqueue(const struct invocation *invocation)
@@ -64,7 +64,10 @@ int run_enqueue(const struct invocation *invocation)
     return bulk ? enqueue_bulk(invocation) : enqueue_one(invocation);
 }
 
-/* The payload is the operand, or stdin when it is "-"; without one a file at stdin, else {}. */
+/*
+ * The payload is the operand, stdin when that is "-", or {} without one. A file at stdin that nobody has read from is refused
+ * then: `cloaca enqueue NAME <file` means its content, while the rest of a file that a loop reads line by line is not ours.
+ */
 static int enqueue_one(const struct invocation *invocation)
 {
     const char *operand = option_text(invocation, "PAYLOAD");
@@ -77,9 +80,9 @@ static int enqueue_one(const struct invocation *invocation)
     cloaca *connection = NULL;
     int status = STATUS_ERROR;
 
+    if (operand == NULL && stdin_is_unread_file())
+        usage_error(invocation->command, "stdin is a file, which is read only when the payload is -");
     append_arguments(invocation, NULL, &members);
-    if (operand == NULL && stdin_is_file())
-        operand = "-";
     if (operand != NULL && strcmp(operand, "-") == 0) {
         if (!read_all(stdin, &text)) {
             complain("", "cannot read stdin: %s", strerror(errno));
@@ -296,15 +299,12 @@ static void print_summary(const struct bulk *bulk)
     table_free(&table);
 }
 
-/*
- * Is stdin a file with something left to read? `cloaca enqueue NAME <file` means its content; a pipe that was only inherited,
- * from cron or ssh, might never end, and is read when "-" asks for it.
- */
-static bool stdin_is_file(void)
+static bool stdin_is_unread_file(void)
 {
     struct stat input;
 
-    return fstat(STDIN_FILENO, &input) == 0 && S_ISREG(input.st_mode) && lseek(STDIN_FILENO, 0, SEEK_CUR) < input.st_size;
+    return fstat(STDIN_FILENO, &input) == 0 && S_ISREG(input.st_mode) && input.st_size > 0 &&
+           lseek(STDIN_FILENO, 0, SEEK_CUR) == 0;
 }
 
 static bool read_all(FILE *file, struct buffer *text)

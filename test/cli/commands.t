@@ -123,10 +123,14 @@ on_backends(sub {
     my %functions = map { $_->{function} => $_->{signature} } @{ decode_json($stdout) };
     like($functions{claim}, qr/claim\(queue text = 'default'/, 'functions');
 
-    # A file at stdin is the payload; with nothing in it there is none.
-    my $id = row(\'{"from": "file"}', 'enqueue', '-q', 'file', 'mail')->{task};
+    # Stdin is the payload when it is asked for, and what a loop reads from is left alone.
+    my $id = row(\'{"from": "file"}', 'enqueue', '-q', 'file', 'mail', '-')->{task};
     is_deeply(row('task', $id)->{payload}, { from => 'file' }, 'payload from a file');
     is_deeply(row('task', row('enqueue', '-q', 'file', 'mail')->{task})->{payload}, {}, 'no payload');
+    fails_with(2, qr/stdin is a file, which is read only when the payload is -/, \'{"from": "file"}', 'enqueue', '-q', 'file', 'mail');
+    spew("$folder/names", "1\n2\n\n{}");
+    is(system('sh', '-c', "while read -r name; do cloaca enqueue -q loop \"name \$name\" >/dev/null || exit; done <$folder/names"), 0, 'a loop over a file');
+    is_deeply([map { "$_->{name} " . %{ $_->{payload} } } @{ rows('tasks', '-q', 'loop') }], ['name 1 0', 'name 2 0', 'name  0'], 'a task for each line');
     is(cloaca('maintain', '--all'), $backend eq 'sqlite' ? 1 : 0, 'maintain --all') or diag($stderr);
 
     # Tables, and what a payload must not do to a terminal.
