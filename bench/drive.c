@@ -93,6 +93,7 @@ static void add_step(const char *name, const char *body, size_t length);
 static size_t add_parameter(step *step, const char *text);
 static int find_variable(const char *name);
 static void open_client(client *client, int number);
+static void close_client(client *client);
 static void *run_client(void *argument);
 static void run_cycle(client *client);
 static bool run_step(client *client, int number, const char *const *fixed);
@@ -136,8 +137,9 @@ int main(int count, char **arguments)
     seconds = now() - begun;
     report(clients, seconds, processor_time(clients) - processor);
     for (int i = 0; i < options.clients; i++) {
-        PQfinish(clients[i].connection);
+        close_client(&clients[i]);
     }
+    free(clients);
     return 0;
 }
 
@@ -303,6 +305,15 @@ static void open_client(client *client, int number)
             fail(options.steps[i].name, PQerrorMessage(client->connection));
         }
         PQclear(result);
+    }
+}
+
+static void close_client(client *client)
+{
+    PQfinish(client->connection);
+    free(client->samples);
+    for (int i = 0; i < MOST_PARAMETERS; i++) {
+        free(client->arrays[i]);
     }
 }
 

@@ -16,12 +16,15 @@
 #include <string.h>
 #include <time.h>
 
+enum { MOST_ROUNDS = 100000 };
+
 /* Both sides meet at the barrier twice a round: when the worker is about to sleep, and when the times of the round are taken.
  */
 static pthread_barrier_t barrier;
 static PGconn *worker;
 static int rounds;
 static double waited, claimed;
+static double waits[MOST_ROUNDS], claims[MOST_ROUNDS];
 
 static void *work(void *unused);
 static PGconn *open_connection(void);
@@ -33,18 +36,18 @@ static void rest(double milliseconds);
 
 int main(int count, char **arguments)
 {
-    double *waits, *claims;
     PGconn *enqueuer;
     pthread_t thread;
 
     rounds = count > 1 ? atoi(arguments[1]) : 300;
-    waits = calloc((size_t) rounds, sizeof(*waits));
-    claims = calloc((size_t) rounds, sizeof(*claims));
+    if (rounds < 1 || rounds > MOST_ROUNDS) {
+        fputs("usage: wake ROUNDS\n", stderr);
+        return 2;
+    }
     enqueuer = open_connection();
     worker = open_connection();
-    if (rounds < 1 || waits == NULL || claims == NULL || pthread_barrier_init(&barrier, NULL, 2) != 0 ||
-        pthread_create(&thread, NULL, work, NULL) != 0) {
-        fputs("usage: wake ROUNDS\n", stderr);
+    if (pthread_barrier_init(&barrier, NULL, 2) != 0 || pthread_create(&thread, NULL, work, NULL) != 0) {
+        fputs("wake: there can be no thread\n", stderr);
         return 1;
     }
     for (int i = 0; i < rounds; i++) {
@@ -63,8 +66,6 @@ int main(int count, char **arguments)
     report("claim", claims);
     PQfinish(worker);
     PQfinish(enqueuer);
-    free(waits);
-    free(claims);
     return 0;
 }
 

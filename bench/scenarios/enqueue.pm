@@ -14,7 +14,7 @@ sub scenario {
     heading('enqueue', 'tasks/s');
     for my $batch (@batches) {
         for my $clients (@clients) {
-            my $case = "$clients clients, batch $batch";
+            my $case = "batch $batch, $clients client" . ($clients == 1 ? '' : 's');
             my $rates = in_turn(\@peers, sub {
                 my $figures = throughput($_[0], 'enqueue', $clients, $batch);
                 return $figures && $figures->{rate};

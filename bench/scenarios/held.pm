@@ -82,7 +82,7 @@ sub sparse {
 
 sub workers {
     my ($peer, $variant, @more) = @_;
-    my $series = "$ENV{BENCH_BUILD}/held.$variant.$peer->{name}";
+    my $series = "$ENV{BENCH_BUILD}/held.$variant.$peer->{title}";
     my $figures = $peer->drive($peer->script('lifecycle', 1), '-c', 4, '-t', $held, '-w', $window, '-s', $series, '-D', 'batch=1', @more);
     $figures->{"${_}_rate"} = $figures->{"${_}_tasks"} / $window for qw(first last);
     return $figures;

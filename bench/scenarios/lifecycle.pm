@@ -26,7 +26,7 @@ sub scenario {
 
 sub report {
     my ($peers, $rates, $clients, $batch) = @_;
-    my $case = "$clients clients, batch $batch";
+    my $case = "batch $batch, $clients client" . ($clients == 1 ? '' : 's');
     for my $peer (@$peers) {
         my $name = $peer->{name};
         defined $rates->{$name} or next;

@@ -32,6 +32,7 @@ sub cost {
     my ($peers) = @_;
     for my $clients (1, 4) {
         my (%wal, %cpu);
+        my $of = $clients == 1 ? '1 client' : "$clients clients";
         for my $round (1 .. $rounds) {
             for my $peer (@$peers) {
                 my $figures = throughput($peer, 'lifecycle', $clients, 1) or next;
@@ -39,9 +40,9 @@ sub cost {
                 $cpu{ $peer->{name} } += $figures->{cpu_us} / $figures->{tasks} / $rounds;
             }
         }
-        compare($peers, "WAL bytes a task, $clients clients", \%wal);
-        compare($peers, "CPU us a task, $clients clients", \%cpu, plain => 0.55);
-        at_most('wal', "WAL bytes a task, $clients clients", 260, 'bytes', $wal{cloaca});
+        compare($peers, "WAL bytes a task, $of", \%wal);
+        compare($peers, "CPU us a task, $of", \%cpu, plain => 0.55);
+        at_most('wal', "WAL bytes a task, $of", 260, 'bytes', $wal{cloaca});
     }
 }
 
