@@ -58,12 +58,17 @@ void check_waiter(struct worker *worker, int64_t now)
 {
     struct waiter *waiter = &worker->waiter;
     cloaca_error error = {0};
+    cloaca_status status;
     int64_t again;
     bool done, ready;
 
     if (!waiter->waiting)
         return;
-    if (cloaca_wait_check(waiter->connection, &done, &ready, &again, &error) != CLOACA_OK) {
+    status = cloaca_wait_check(waiter->connection, &done, &ready, &again, &error);
+    if (status == CLOACA_TIMEOUT) {
+        /* The server's statement_timeout is shorter than our wait: the wait is over all the same. */
+        waiter->next = now + BACKOFF_LOW;
+    } else if (status != CLOACA_OK) {
         wait_failed(worker, &error, now);
         return;
     }

@@ -9,11 +9,11 @@ use Test::More;
 
 my @never = ('--poll', '1 h', '--no-maintenance');
 
-# The server's sessions of workers, by number, those that the condition takes.
+# The server's sessions of workers, those that the condition takes: their numbers, or something else about them.
 sub sessions {
-    my ($condition) = @_;
+    my ($condition, $what) = (@_, 'pid');
     my ($name) = $ENV{DATABASE_URL} =~ m{///(\w+)};
-    return qx{psql -qXAtc "select pid from pg_stat_activity where datname = '$name' and application_name = 'cloaca' and $condition"};
+    return qx{psql -qXAtc "select $what from pg_stat_activity where datname = '$name' and application_name = 'cloaca' and $condition"};
 }
 
 my $waits = "state = 'active' and query like 'call cloaca.wait_for_task(%'";
@@ -81,6 +81,15 @@ sub on_a_server {
     kill 'TERM', $worker->{pid};
     is(finish($worker), 0, 'it ends well');
     like(slurp($worker->{err}), qr/cannot wait for work, polling for a while: connection lost/, 'it says so');
+
+    # A statement_timeout cuts the waits short, and nothing else.
+    my %begun;
+    $worker = start('work', '-v', @never, '-q', 'short', '--url', "$ENV{DATABASE_URL}&options=-c%20statement_timeout%3D200ms", '--', 'true');
+    wait_until('it waits again', sub { $begun{$_} = 1 for split /\n/, sessions($waits, 'query_start'); keys %begun > 2 });
+    wait_until('a task is done', done(row('enqueue', '-q', 'short', 'n')->{task}));
+    kill 'TERM', $worker->{pid};
+    is(finish($worker), 0, 'it ends well');
+    unlike(slurp($worker->{err}), qr/cannot wait/, 'without a complaint');
 
     # A worker whose connection is direct loses its leases with it.
     row('enqueue', '-q', 'bound', 'n');
