@@ -24,6 +24,8 @@
 #define NEVER INT64_MAX
 
 static cloaca_status begin(cloaca *connection, const clo_function *function, const clo_value *arguments, cloaca_error *error);
+static cloaca_status begin_watching(cloaca *connection, const clo_function *function, const clo_value *arguments,
+                                    cloaca_error *error);
 static cloaca_status copy_arguments(clo_wait *wait, const clo_function *function, const clo_value *arguments,
                                     cloaca_error *error);
 static cloaca_status check(cloaca *connection, const clo_sink *sink, bool *done, int64_t *again, cloaca_error *error);
@@ -172,22 +174,35 @@ static cloaca_status begin(cloaca *connection, const clo_function *function, con
         status = clo_fail(error, CLOACA_IN_TRANSACTION, "A wait holds no transaction open.");
         clo_error_hint(error, "Commit or roll back first.");
     }
-    if (status == CLOACA_OK && connection->backend->wait_begin != NULL) {
-        status = connection->backend->wait_begin(connection, function, arguments, error);
-        wait->function = status == CLOACA_OK ? function : NULL;
-    } else if (status == CLOACA_OK) {
-        status = copy_arguments(wait, function, arguments, error);
-        wait->function = function;
-        wait->watcher = NULL;
-        if (status == CLOACA_OK) {
-            status = look(connection, connection, error);
-        }
-        wait->deadline = status == CLOACA_OK ? timeout_of(function, arguments) : NEVER;
-        wait->deadline = wait->deadline == NEVER ? NEVER : monotonic_now() + wait->deadline;
-        wait->pause = PAUSE_LOW / 2;
-        if (status != CLOACA_OK) {
-            finish(connection);
-        }
+    if (status != CLOACA_OK) {
+        return status;
+    }
+    if (connection->backend->wait_begin == NULL) {
+        return begin_watching(connection, function, arguments, error);
+    }
+    status = connection->backend->wait_begin(connection, function, arguments, error);
+    wait->function = status == CLOACA_OK ? function : NULL;
+    return status;
+}
+
+/* The first look is one through the connection itself, and says what is wrong with the arguments. */
+static cloaca_status begin_watching(cloaca *connection, const clo_function *function, const clo_value *arguments,
+                                    cloaca_error *error)
+{
+    clo_wait *wait = &connection->wait;
+    const int64_t now = monotonic_now();
+    const int64_t timeout = timeout_of(function, arguments);
+    cloaca_status status = copy_arguments(wait, function, arguments, error);
+
+    wait->function = function;
+    wait->watcher = NULL;
+    wait->pause = PAUSE_LOW / 2;
+    wait->deadline = timeout < NEVER - now ? now + timeout : NEVER;
+    if (status == CLOACA_OK) {
+        status = look(connection, connection, error);
+    }
+    if (status != CLOACA_OK) {
+        finish(connection);
     }
     return status;
 }

@@ -10,6 +10,7 @@
 
 #include <libpq-fe.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <sys/time.h>
@@ -326,7 +327,14 @@ static void interrupt_it(int number)
     cloaca_interrupt(signalled);
 }
 
-/* From a signal handler, early or late; one that comes before the wait ends it as well. */
+static void *interrupt_from_a_thread(void *connection)
+{
+    usleep(50000);
+    cloaca_interrupt(connection);
+    return NULL;
+}
+
+/* From a signal handler or a thread, early or late; one that comes before the wait ends it as well. */
 static void interrupts_end_a_wait(void **state)
 {
     static const struct itimerval soon = {{0, 0}, {0, 100000}};
@@ -334,6 +342,7 @@ static void interrupts_end_a_wait(void **state)
     cloaca *connection = open_here();
     int64_t again = 0;
     bool ready = true;
+    pthread_t thread;
 
     (void) state;
     signalled = connection;
@@ -344,6 +353,9 @@ static void interrupts_end_a_wait(void **state)
         assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
         assert_false(wait_for(connection, "stop", CLOACA_NO_INTERVAL));
     }
+    assert_int_equal(pthread_create(&thread, NULL, interrupt_from_a_thread, connection), 0);
+    assert_false(wait_for(connection, "stop", CLOACA_NO_INTERVAL));
+    assert_int_equal(pthread_join(thread, NULL), 0);
     wait_begin(connection, "stop");
     assert_false(turn(connection, &ready, &again));
     cloaca_interrupt(connection);
