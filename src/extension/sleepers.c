@@ -165,11 +165,13 @@ void cloaca_wake_at(const CloacaQueue *queue, TimestampTz run_at)
         return;
     LWLockAcquire(lock, LW_EXCLUSIVE);
     seat = find_keeper(bucket_of(queue), queue);
-    if (seat && run_at < seat->until) {
-        seat->until = run_at;
-        if (run_at == DT_NOBEGIN)
-            seat->seen = DT_NOBEGIN;
-        latch = seat->sleeper->latch;
+    if (seat) {
+        /* It may be past already: it was not to be seen before. */
+        seat->seen = Min(seat->seen, run_at == DT_NOBEGIN ? DT_NOBEGIN : run_at - 1);
+        if (run_at < seat->until) {
+            seat->until = run_at;
+            latch = seat->sleeper->latch;
+        }
     }
     LWLockRelease(lock);
     if (latch)
@@ -237,7 +239,7 @@ bool cloaca_sleepers_entered(void)
     return self != NULL;
 }
 
-bool cloaca_sleepers_enter(const CloacaQueue *queues, int count)
+bool cloaca_sleepers_enter(const CloacaQueue *queues, int count, TimestampTz seen)
 {
     static bool is_registered = false;
 
@@ -264,7 +266,7 @@ bool cloaca_sleepers_enter(const CloacaQueue *queues, int count)
         self->seats = seat;
         pg_atomic_fetch_add_u32(&bucket_of(&seat->queue)->seat_count, 1);
         if (find_keeper(bucket_of(&seat->queue), &seat->queue) == NULL)
-            keep_time(seat, DT_NOEND, DT_NOEND, DT_NOBEGIN);
+            keep_time(seat, DT_NOEND, seen, DT_NOBEGIN);
     }
     lie_down(self, false);
     LWLockRelease(lock);
@@ -383,8 +385,8 @@ void cloaca_sleepers_done(int queue, TimestampTz at, TimestampTz until)
     if (seat == owed)
         owed = NULL;
     LWLockAcquire(lock, LW_EXCLUSIVE);
-    /* What came in while we looked was perhaps not seen. */
-    if (seat->keeps && seat->until != DT_NOBEGIN)
+    /* What somebody announced while we looked was perhaps not seen. */
+    if (seat->until == DT_NOEND)
         seat->seen = at;
     seat->until = Min(seat->until, until);
     LWLockRelease(lock);

@@ -13,12 +13,13 @@
 /* What the keeper of a queue's time has to know when it found tasks. */
 typedef struct CloacaWatch {
     int others;        /* how many more sleep, and nobody has woken */
-    TimestampTz seen;  /* up to when tasks that came due were seen; DT_NOBEGIN: count all; DT_NOEND: nobody knows */
+    TimestampTz seen;  /* up to when tasks that came due were seen; DT_NOBEGIN: count all */
     TimestampTz woken; /* when somebody was last woken, in real time */
 } CloacaWatch;
 
-/* Enters; false without shared memory, and when all places are taken. */
-extern bool cloaca_sleepers_enter(const CloacaQueue *queues, int count);
+/* Enters, who has just seen that there was nothing at the time `seen`; false without shared memory, and when all places are
+ * taken. */
+extern bool cloaca_sleepers_enter(const CloacaQueue *queues, int count, TimestampTz seen);
 extern bool cloaca_sleepers_entered(void);
 /* Begins a round: sets looks[queue] for those to look at. Returns the queue that a commit woke us for, or -1. */
 extern int cloaca_sleepers_begin(bool all, bool *looks);

@@ -66,7 +66,7 @@ static bool look_round(Wait *wait, bool all);
 static bool look_at_woken(Wait *wait, int number);
 static bool look_at_kept(Wait *wait, int number);
 static bool share(Wait *wait, int number);
-static int64 count_due(const Wait *wait, int number, TimestampTz since, int max);
+static int64 count_due(Wait *wait, int number, TimestampTz since, int max);
 static void settle(const Wait *wait, int number);
 static bool look(Wait *wait, const int *numbers, int count);
 static bool look_by_sql(Wait *wait, const int *numbers, int count);
@@ -221,7 +221,7 @@ static bool enter(const Wait *wait)
 
         queues[i] = cloaca_queue(wait->table, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
     }
-    return cloaca_sleepers_enter(queues, wait->count);
+    return cloaca_sleepers_enter(queues, wait->count, wait->at);
 }
 
 /* ---------------------------------------------------------------------------------------------------------------------- looks
@@ -278,22 +278,25 @@ static bool look_at_kept(Wait *wait, int number)
 static bool share(Wait *wait, int number)
 {
     CloacaWatch watch = cloaca_sleepers_watch(number);
-    TimestampTz now = GetCurrentTimestamp();
     int64 count = count_due(wait, number, watch.seen, watch.others + 1);
 
-    if (count == 0 && now < watch.woken + cloaca_poll_interval * INT64CONST(1000)) {
-        wait->due[number] = DT_NOBEGIN; /* They are on their way, perhaps: look again soon. */
-        return false;
-    }
-    if (count == 0)
+    if (count == 0) {
+        TimestampTz patience = cloaca_poll_interval * INT64CONST(1000);
+
+        if (wait->real < watch.woken + patience) {
+            /* They are on their way, perhaps. */
+            cloaca_sleepers_done(number, wait->at, wait->real + patience);
+            return false;
+        }
         count = count_due(wait, number, DT_NOBEGIN, watch.others + 1);
-    wait->due[number] = DT_NOEND;
+    }
     if (count > 0)
         cloaca_sleepers_share(number, count - 1, wait->at, next_look(wait, number));
     return count > 0;
 }
 
-static int64 count_due(const Wait *wait, int number, TimestampTz since, int max)
+/* For how many sleepers there are tasks that nobody has woken them for; `due` says when the next is due. */
+static int64 count_due(Wait *wait, int number, TimestampTz since, int max)
 {
     static SPIPlanPtr plan;
     Oid types[] = {TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID};
@@ -301,9 +304,12 @@ static int64 count_due(const Wait *wait, int number, TimestampTz since, int max)
                       TimestampTzGetDatum(wait->at), Int32GetDatum(max)};
     bool is_null;
     int64 count;
+    Datum due;
 
-    run(&plan, "select cloaca.count_due($1, $2, $3, $4, $5)", 5, types, values, NULL);
+    run(&plan, "select c.ready, c.due from cloaca.count_due($1, $2, $3, $4, $5) c", 5, types, values, NULL);
     count = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
+    due = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &is_null);
+    wait->due[number] = is_null ? DT_NOEND : DatumGetTimestampTz(due);
     SPI_freetuptable(SPI_tuptable);
     return count;
 }
