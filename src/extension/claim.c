@@ -19,6 +19,8 @@
 #include "extension.h"
 
 #include "access/genam.h"
+#include "access/heapam.h"
+#include "access/itup.h"
 #include "access/relscan.h"
 #include "access/xact.h"
 #include "catalog/pg_collation.h"
@@ -26,6 +28,8 @@
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/bufpage.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/jsonb.h"
@@ -44,6 +48,9 @@ PG_FUNCTION_INFO_V1(cloaca_claim);
 /* How long it may take from the clock to the index, where nobody lowers the cursor. */
 #define UNSEEN_TIME (10 * 1000)
 #define LEASE_IDS 64
+/* How much room on a page one version of a task takes, and how much there should be at least. */
+#define ROOM_FOR_ONE 200
+#define ROOM_LEAST 1024
 
 enum {
     RESULT_TASK,
@@ -80,6 +87,7 @@ typedef struct Claim {
     Relation index;
     IndexScanDesc scan;
     ScanKeyData columns[3];
+    Buffer buffer;
     TupleTableSlot *slot;
     int16 priority;
     CloacaKey key;
@@ -108,6 +116,7 @@ static bool seek(Claim *claim, int32 priority, CloacaKey from);
 static bool next_entry(Claim *claim);
 static void take(Claim *claim);
 static bool is_visible(Claim *claim);
+static void make_room(Claim *claim, BlockNumber block);
 static bool is_claimable(Claim *claim);
 static bool update(Claim *claim);
 static Datum expired_errors(const Claim *claim);
@@ -188,6 +197,8 @@ static void run(Claim *claim)
     if (claim->has_snapshot)
         PopActiveSnapshot();
     ExecDropSingleTupleTableSlot(claim->slot);
+    if (BufferIsValid(claim->buffer))
+        ReleaseBuffer(claim->buffer);
     index_close(claim->index, NoLock);
 }
 
@@ -224,9 +235,7 @@ static bool take_level(Claim *claim)
         passed = cloaca_key_less(unseen, passed) ? unseen : passed;
         passed = cloaca_key_less(claim->flux, passed) ? claim->flux : passed;
     }
-    cloaca_cursor_advance(&cursor, passed);
-    if (claim->first_end < cursor.next_lease)
-        cloaca_cursor_leased(&cursor, claim->first_end);
+    cloaca_cursor_advance(&cursor, passed, claim->first_end);
     claim->due = Min(claim->due, Min(claim->first_end, cursor.next_lease));
 
     if (claim->found >= claim->max || !is_at_entry)
@@ -326,18 +335,21 @@ static bool seek(Claim *claim, int32 priority, CloacaKey from)
     return next_entry(claim);
 }
 
-/* Reads the index alone. */
+/* Reads the index alone. No column of it is null, and of varying length is only the first, so that they are quickly found. */
 static bool next_entry(Claim *claim)
 {
     IndexScanDesc scan = claim->scan;
-    bool is_null;
+    const char *entry;
+    Size at;
 
     CHECK_FOR_INTERRUPTS();
     if (index_getnext_tid(scan, ForwardScanDirection) == NULL)
         return false;
-    claim->priority = DatumGetInt16(index_getattr(scan->xs_itup, 2, scan->xs_itupdesc, &is_null));
-    claim->key.run_at = DatumGetTimestampTz(index_getattr(scan->xs_itup, 3, scan->xs_itupdesc, &is_null));
-    claim->key.id = DatumGetInt64(index_getattr(scan->xs_itup, 4, scan->xs_itupdesc, &is_null));
+    entry = (const char *) scan->xs_itup + IndexInfoFindDataOffset(scan->xs_itup->t_info);
+    at = att_align_nominal(VARSIZE_ANY(entry), TYPALIGN_SHORT);
+    memcpy(&claim->priority, entry + at, sizeof(claim->priority));
+    at = att_align_nominal(at + sizeof(claim->priority), TYPALIGN_DOUBLE);
+    memcpy(&claim->key, entry + at, sizeof(claim->key));
     return true;
 }
 
@@ -350,27 +362,46 @@ static void take(Claim *claim)
 
 static bool is_visible(Claim *claim)
 {
-    if (index_fetch_heap(claim->scan, claim->slot))
+    ItemPointer tid = &claim->scan->xs_heaptid;
+    Snapshot snapshot = GetActiveSnapshot();
+    bool all_dead = false;
+
+    make_room(claim, ItemPointerGetBlockNumber(tid));
+    if (cloaca_fetch_task(&claim->tables, tid, snapshot, &claim->buffer, claim->slot, &all_dead))
         return true;
-    if (!cloaca_cursors_shared()) {
+    claim->scan->kill_prior_tuple = all_dead;
+    if (!cloaca_cursors_shared() && !all_dead) {
         /* Not yet committed, or dead? Somebody else's commit does not lower our cursor. */
-        ItemPointerData tid = claim->scan->xs_heaptid;
         SnapshotData dirty;
-        bool again = false;
 
         InitDirtySnapshot(dirty);
-        if (table_index_fetch_tuple(claim->scan->xs_heapfetch, &tid, &dirty, claim->slot, &again, NULL) &&
+        if (cloaca_fetch_task(&claim->tables, tid, &dirty, &claim->buffer, claim->slot, NULL) &&
             cloaca_key_less(claim->key, claim->flux))
             claim->flux = claim->key;
     }
     return false;
 }
 
+/* Before tasks of another page are taken: a new version of each should find room there, in the place of dead ones. */
+static void make_room(Claim *claim, BlockNumber block)
+{
+    Size need = Min(Max(ROOM_LEAST, (Size) (claim->max - claim->found) * ROOM_FOR_ONE), BLCKSZ / 2);
+    Page page;
+
+    if (BufferIsValid(claim->buffer) && BufferGetBlockNumber(claim->buffer) == block)
+        return;
+    ExecClearTuple(claim->slot);
+    claim->buffer = ReleaseAndReadBuffer(claim->buffer, claim->tables.task, block);
+    page = BufferGetPage(claim->buffer);
+    if (!claim->is_probe && (PageIsFull(page) || PageGetHeapFreeSpace(page) < need))
+        heap_page_prune_opt(claim->tables.task, claim->buffer);
+}
+
 static bool is_claimable(Claim *claim)
 {
     TupleTableSlot *slot = claim->slot;
 
-    slot_getsomeattrs(slot, TASK_LEASE_UNTIL);
+    slot_getsomeattrs(slot, TASK_MAX_ATTEMPTS);
     if (DatumGetBool(slot->tts_values[TASK_CANCELLED - 1]))
         return false;
     if (slot->tts_isnull[TASK_LEASE_ID - 1])
@@ -386,6 +417,7 @@ static bool is_claimable(Claim *claim)
 static bool update(Claim *claim)
 {
     TupleTableSlot *slot = claim->slot;
+    ItemPointerData root = claim->scan->xs_heaptid;
     Datum values[TASK_COLUMNS];
     bool nulls[TASK_COLUMNS];
 
@@ -404,12 +436,13 @@ static bool update(Claim *claim)
     nulls[TASK_LEASE_ID - 1] = nulls[TASK_LEASE_UNTIL - 1] = nulls[TASK_CLAIMED_AT - 1] = false;
     nulls[TASK_WORKER - 1] = claim->worker == NULL;
 
-    if (cloaca_update_task(&claim->tables, slot, values, nulls, false) != TM_Ok) {
+    if (cloaca_update_task(&claim->tables, slot, values, nulls, false, &root) != TM_Ok) {
         if (cloaca_key_less(claim->key, claim->flux))
             claim->flux = claim->key;
         return false;
     }
     claim->first_end = Min(claim->first_end, claim->lease_until);
+    cloaca_remember_place(&claim->tables, DatumGetInt64(values[TASK_LEASE_ID - 1]), &root);
     cloaca_note_claimed(&claim->queue, claim->priority, claim->key);
     if (cloaca_bind_leases)
         cloaca_bind_lease(NameStr(claim->tables.schema), claim->key.id, DatumGetInt64(values[TASK_LEASE_ID - 1]),

@@ -112,11 +112,15 @@ void cloaca_cursor_read(const CloacaQueue *queue, int16 priority, TimestampTz at
     SpinLockRelease(&set->lock);
 }
 
-void cloaca_cursor_advance(const CloacaCursor *cursor, CloacaKey to)
+void cloaca_cursor_advance(const CloacaCursor *cursor, CloacaKey to, TimestampTz lease)
 {
     Set *set = lock_set(&cursor->queue, cursor->priority);
     Place *place = same_place(set, cursor);
 
+    if (place) {
+        place->next_lease = Min(place->next_lease, lease);
+        place->seen_lease = Min(place->seen_lease, lease);
+    }
     if (place && place->generation - cursor->generation <= REMEMBERED_LOWERINGS) {
         for (uint64 i = cursor->generation; i < place->generation; i++) {
             if (cloaca_key_less(place->lowered[i % REMEMBERED_LOWERINGS], to))
@@ -162,18 +166,6 @@ bool cloaca_cursor_swept(const CloacaCursor *cursor, CloacaKey to, bool done, bo
     }
     SpinLockRelease(&set->lock);
     return is_outdated;
-}
-
-void cloaca_cursor_leased(const CloacaCursor *cursor, TimestampTz until)
-{
-    Set *set = lock_set(&cursor->queue, cursor->priority);
-    Place *place = same_place(set, cursor);
-
-    if (place) {
-        place->next_lease = Min(place->next_lease, until);
-        place->seen_lease = Min(place->seen_lease, until);
-    }
-    SpinLockRelease(&set->lock);
 }
 
 void cloaca_cursor_reset(void)

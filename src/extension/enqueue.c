@@ -130,6 +130,8 @@ static bool find_due(FunctionCallInfo fcinfo, Enqueue *enqueue)
 
 static void share_values(FunctionCallInfo fcinfo, Enqueue *enqueue)
 {
+    static const AttrNumber given[] = {TASK_ID,      TASK_RUN_AT,       TASK_ENQUEUED_AT, TASK_PRIORITY, TASK_CANCELLED,
+                                       TASK_ATTEMPT, TASK_MAX_ATTEMPTS, TASK_QUEUE,       TASK_NAME,     TASK_PAYLOAD};
     Datum *values = enqueue->values;
     int32 max_attempts;
 
@@ -150,9 +152,8 @@ static void share_values(FunctionCallInfo fcinfo, Enqueue *enqueue)
     values[TASK_CANCELLED - 1] = BoolGetDatum(false);
     values[TASK_ENQUEUED_AT - 1] = TimestampTzGetDatum(enqueue->now);
     values[TASK_NAME - 1] = PointerGetDatum(PG_GETARG_TEXT_PP(NAME));
-    for (int i = TASK_ID; i <= TASK_CANCELLED; i++)
-        enqueue->nulls[i - 1] = false;
-    enqueue->nulls[TASK_ENQUEUED_AT - 1] = enqueue->nulls[TASK_NAME - 1] = enqueue->nulls[TASK_PAYLOAD - 1] = false;
+    for (int i = 0; i < (int) lengthof(given); i++)
+        enqueue->nulls[given[i] - 1] = false;
 }
 
 static bool read_payloads(FunctionCallInfo fcinfo, Datum **payloads, int *count)

@@ -111,6 +111,7 @@ static bool prolong(Extension *extension, int64 task, int64 lease_id, TimestampT
 {
     while (cloaca_lookup_held(&extension->rows, task, lease_id)) {
         TupleTableSlot *slot = extension->rows.slot;
+        ItemPointerData root;
         TM_Result result;
         Datum values[TASK_COLUMNS];
         bool nulls[TASK_COLUMNS];
@@ -120,7 +121,7 @@ static bool prolong(Extension *extension, int64 task, int64 lease_id, TimestampT
         memcpy(nulls, slot->tts_isnull, sizeof(nulls));
         *until = new_end(extension);
         values[TASK_LEASE_UNTIL - 1] = TimestampTzGetDatum(*until);
-        result = cloaca_update_task(&extension->tables, slot, values, nulls, true);
+        result = cloaca_update_task(&extension->tables, slot, values, nulls, true, &root);
         if (result == TM_Ok) {
             if (cloaca_bind_leases)
                 cloaca_bind_lease(NameStr(extension->tables.schema), task, lease_id, *until);

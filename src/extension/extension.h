@@ -13,6 +13,7 @@
 #include "access/tableam.h"
 #include "datatype/timestamp.h"
 #include "fmgr.h"
+#include "storage/buf.h"
 #include "utils/acl.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
@@ -43,23 +44,23 @@ extern void cloaca_request_shared_memory(void);
 
 /* tables.c: the tables of the session's tenant, for those who read and write them directly */
 
-/* The columns of cloaca_task. */
+/* The columns of cloaca_task. What a claim changes stands together, so that the WAL has little more than that. */
 enum {
     TASK_ID = 1,
-    TASK_QUEUE,
-    TASK_PRIORITY,
     TASK_RUN_AT,
-    TASK_ATTEMPT,
-    TASK_MAX_ATTEMPTS,
+    TASK_ENQUEUED_AT,
+    TASK_PRIORITY,
     TASK_CANCELLED,
+    TASK_ATTEMPT,
     TASK_LEASE_ID,
     TASK_LEASE_UNTIL,
     TASK_CLAIMED_AT,
-    TASK_ENQUEUED_AT,
-    TASK_EXECUTION,
-    TASK_NAME,
+    TASK_MAX_ATTEMPTS,
     TASK_WORKER,
+    TASK_QUEUE,
+    TASK_NAME,
     TASK_KEY,
+    TASK_EXECUTION,
     TASK_PAYLOAD,
     TASK_RETRY,
     TASK_ERRORS,
@@ -96,26 +97,33 @@ extern void cloaca_read_settings(const CloacaTables *tables, Datum queue, Cloaca
 
 /* task.c: one row of cloaca_task */
 
-/* A way to rows by their ids, under a snapshot of its own. */
+/* A way to rows, by their ids or by their places, under a snapshot of its own. */
 typedef struct CloacaRows {
     const CloacaTables *tables;
     Relation index;
-    struct IndexScanDescData *scan;
+    struct IndexScanDescData *scan; /* NULL until it is needed */
+    Buffer buffer;
     struct TupleTableSlot *slot;
 } CloacaRows;
 
 extern void cloaca_begin_lookup(CloacaRows *rows, const CloacaTables *tables);
-/* The row of a task as it is now, into rows->slot. */
-extern bool cloaca_lookup(CloacaRows *rows, int64 task);
-/* The same, but only when it is held under the lease and nobody cancelled it. */
+/* The row of a task as it is now, into rows->slot, when it is held under the lease and nobody cancelled it. */
 extern bool cloaca_lookup_held(CloacaRows *rows, int64 task, int64 lease_id);
 extern void cloaca_end_lookup(CloacaRows *rows);
 
+/* The version of the row at an index entry's place that the active snapshot shows, into the slot; the buffer stays pinned for
+ * the next one. `all_dead`, unless NULL, says that nobody can see any. */
+extern bool cloaca_fetch_task(const CloacaTables *tables, ItemPointer tid, Snapshot snapshot, Buffer *buffer,
+                              struct TupleTableSlot *slot, bool *all_dead);
+
 /* Replaces the row in `slot` by one with these values, or deletes it. Waits for another transaction that has changed it, or
- * not; anything but TM_Ok means that it was changed since, and nothing is done. */
+ * not; anything but TM_Ok means that it was changed since, and nothing is done. An update says in `root` where its index
+ * entries are, which has been that place. */
 extern TM_Result cloaca_update_task(const CloacaTables *tables, struct TupleTableSlot *slot, Datum *values, bool *nulls,
-                                    bool wait);
+                                    bool wait, ItemPointer root);
 extern TM_Result cloaca_delete_task(const CloacaTables *tables, struct TupleTableSlot *slot);
+/* Remembers the place of a task that was claimed, so that completing it needs no index. */
+extern void cloaca_remember_place(const CloacaTables *tables, int64 lease_id, ItemPointer root);
 /* Enters a version of a task into its indexes; `fresh` when it is a new task, not a new version. */
 extern void cloaca_index_task(const CloacaTables *tables, Datum *values, const bool *nulls, ItemPointer tid, bool fresh);
 
@@ -179,15 +187,14 @@ extern Size cloaca_cursor_size(void);
 extern void cloaca_cursor_attach(void *area, bool found);
 extern bool cloaca_cursors_shared(void);
 extern void cloaca_cursor_read(const CloacaQueue *queue, int16 priority, TimestampTz at, CloacaCursor *cursor);
-/* Nothing claimable is below `to` now, unless the cursor was lowered since it was read. */
-extern void cloaca_cursor_advance(const CloacaCursor *cursor, CloacaKey to);
+/* Nothing claimable is below `to` now, unless the cursor was lowered since it was read; `lease` is the first end of a lease
+ * there. */
+extern void cloaca_cursor_advance(const CloacaCursor *cursor, CloacaKey to, TimestampTz lease);
 extern void cloaca_cursor_lower(const CloacaQueue *queue, int16 priority, CloacaKey to);
 /* A part of the way below the cursor was looked at, up to `to`, or all of it when `done`; there is more where something was
  * found. `lease` is the first end of a lease that was seen. True when it is done and that has come: another look is needed. */
 extern bool cloaca_cursor_swept(const CloacaCursor *cursor, CloacaKey to, bool done, bool found, TimestampTz lease,
                                 TimestampTz at);
-/* Tasks below the cursor are leased, the first until then. */
-extern void cloaca_cursor_leased(const CloacaCursor *cursor, TimestampTz until);
 /* Forgets the cursors of this database. */
 extern void cloaca_cursor_reset(void);
 /* Microseconds of a clock that nobody sets. */

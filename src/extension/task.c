@@ -7,6 +7,7 @@
 #include "extension.h"
 
 #include "access/genam.h"
+#include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/relscan.h"
 #include "access/xact.h"
@@ -14,10 +15,27 @@
 #include "executor/executor.h"
 #include "nodes/execnodes.h"
 #include "nodes/makefuncs.h"
+#include "storage/bufmgr.h"
 #include "utils/fmgroids.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+/* Where a task is that this session claimed. It may have moved since, or another may have its place; whoever looks there looks
+ * whether it is the one. */
+typedef struct Place {
+    int64 lease_id;
+    Oid table;
+    ItemPointerData root;
+} Place;
+
+#define PLACES 4096
+
+static Place *places;
+
+static bool recall_place(const CloacaTables *tables, int64 lease_id, ItemPointer place);
+static bool find_row(CloacaRows *rows, int64 task);
+static bool is_held(TupleTableSlot *slot, int64 task, int64 lease_id);
 static bool is_locked_by_us(TupleTableSlot *slot);
 static void index_one(Oid oid, Relation task, Datum *values, const bool *nulls, ItemPointer tid, bool is_unique, bool fresh);
 
@@ -26,41 +44,55 @@ void cloaca_begin_lookup(CloacaRows *rows, const CloacaTables *tables)
 {
     CommandCounterIncrement();
     PushActiveSnapshot(GetTransactionSnapshot());
-    rows->tables = tables;
-    rows->index = index_open(tables->id_index, AccessShareLock);
-    rows->scan = compat_index_beginscan(tables->task, rows->index, GetActiveSnapshot(), 1);
-    rows->slot = table_slot_create(tables->task, NULL);
-}
-
-bool cloaca_lookup(CloacaRows *rows, int64 task)
-{
-    ScanKeyData key;
-
-    ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, INT8OID, InvalidOid, F_INT8EQ, Int64GetDatum(task));
-    index_rescan(rows->scan, &key, 1, NULL, 0);
-    return index_getnext_slot(rows->scan, ForwardScanDirection, rows->slot);
+    *rows = (CloacaRows){.tables = tables, .buffer = InvalidBuffer, .slot = table_slot_create(tables->task, NULL)};
 }
 
 bool cloaca_lookup_held(CloacaRows *rows, int64 task, int64 lease_id)
 {
-    bool is_null;
-    Datum held;
+    ItemPointerData place;
 
-    if (!cloaca_lookup(rows, task))
-        return false;
-    held = slot_getattr(rows->slot, TASK_LEASE_ID, &is_null);
-    return !is_null && DatumGetInt64(held) == lease_id && !DatumGetBool(slot_getattr(rows->slot, TASK_CANCELLED, &is_null));
+    if (recall_place(rows->tables, lease_id, &place) &&
+        cloaca_fetch_task(rows->tables, &place, GetActiveSnapshot(), &rows->buffer, rows->slot, NULL) &&
+        is_held(rows->slot, task, lease_id))
+        return true;
+    return find_row(rows, task) && is_held(rows->slot, task, lease_id);
 }
 
 void cloaca_end_lookup(CloacaRows *rows)
 {
     ExecDropSingleTupleTableSlot(rows->slot);
-    index_endscan(rows->scan);
-    index_close(rows->index, NoLock);
+    if (BufferIsValid(rows->buffer))
+        ReleaseBuffer(rows->buffer);
+    if (rows->scan) {
+        index_endscan(rows->scan);
+        index_close(rows->index, NoLock);
+    }
     PopActiveSnapshot();
 }
 
-TM_Result cloaca_update_task(const CloacaTables *tables, TupleTableSlot *slot, Datum *values, bool *nulls, bool wait)
+/* As an index scan does it, but for the pruning: that is for those who need the room. */
+bool cloaca_fetch_task(const CloacaTables *tables, ItemPointer tid, Snapshot snapshot, Buffer *buffer, TupleTableSlot *slot,
+                       bool *all_dead)
+{
+    BufferHeapTupleTableSlot *place = (BufferHeapTupleTableSlot *) slot;
+    ItemPointerData found = *tid;
+    bool is_found;
+
+    ExecClearTuple(slot);
+    *buffer = ReleaseAndReadBuffer(*buffer, tables->task, ItemPointerGetBlockNumber(tid));
+    LockBuffer(*buffer, BUFFER_LOCK_SHARE);
+    is_found = heap_hot_search_buffer(&found, tables->task, *buffer, snapshot, &place->base.tupdata, all_dead, true);
+    LockBuffer(*buffer, BUFFER_LOCK_UNLOCK);
+    if (is_found) {
+        place->base.tupdata.t_self = found;
+        slot->tts_tableOid = RelationGetRelid(tables->task);
+        ExecStoreBufferHeapTuple(&place->base.tupdata, slot, *buffer);
+    }
+    return is_found;
+}
+
+TM_Result cloaca_update_task(const CloacaTables *tables, TupleTableSlot *slot, Datum *values, bool *nulls, bool wait,
+                             ItemPointer root)
 {
     Relation task = tables->task;
     HeapTuple tuple = heap_form_tuple(RelationGetDescr(task), values, nulls);
@@ -76,8 +108,10 @@ TM_Result cloaca_update_task(const CloacaTables *tables, TupleTableSlot *slot, D
     result = table_tuple_update(task, &slot->tts_tid, replacement, GetCurrentCommandId(true), GetActiveSnapshot(),
                                 InvalidSnapshot, wait || is_locked_by_us(slot), &failure, &lock_mode, &indexes);
     /* No indexed column changes, so without room on the page, and only then, all indexes need an entry. */
-    if (result == TM_Ok && indexes != COMPAT_NO_INDEXES)
+    if (result == TM_Ok && indexes != COMPAT_NO_INDEXES) {
         cloaca_index_task(tables, values, nulls, &replacement->tts_tid, false);
+        *root = replacement->tts_tid;
+    }
     ExecDropSingleTupleTableSlot(replacement);
     return result;
 }
@@ -103,6 +137,52 @@ void cloaca_index_task(const CloacaTables *tables, Datum *values, const bool *nu
 
         index_one(tables->key_index, tables->task, key, none, tid, true, fresh);
     }
+}
+
+void cloaca_remember_place(const CloacaTables *tables, int64 lease_id, ItemPointer root)
+{
+    if (places == NULL)
+        places = MemoryContextAllocZero(TopMemoryContext, PLACES * sizeof(Place));
+    places[lease_id % PLACES] = (Place){lease_id, RelationGetRelid(tables->task), *root};
+}
+
+static bool recall_place(const CloacaTables *tables, int64 lease_id, ItemPointer place)
+{
+    const Place *known = places && lease_id >= 0 ? &places[lease_id % PLACES] : NULL;
+
+    if (known == NULL || known->lease_id != lease_id || known->table != RelationGetRelid(tables->task) ||
+        ItemPointerGetBlockNumber(&known->root) >= RelationGetNumberOfBlocks(tables->task))
+        return false;
+    *place = known->root;
+    return true;
+}
+
+/* By the id, through the index. */
+static bool find_row(CloacaRows *rows, int64 task)
+{
+    ScanKeyData key;
+    ItemPointer found;
+
+    if (rows->scan == NULL) {
+        rows->index = index_open(rows->tables->id_index, AccessShareLock);
+        rows->scan = compat_index_beginscan(rows->tables->task, rows->index, GetActiveSnapshot(), 1);
+    }
+    ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, INT8OID, InvalidOid, F_INT8EQ, Int64GetDatum(task));
+    index_rescan(rows->scan, &key, 1, NULL, 0);
+    /* After an update that was not HOT there may be several entries, all but one of them for versions that nobody sees. */
+    while ((found = index_getnext_tid(rows->scan, ForwardScanDirection)) != NULL) {
+        if (cloaca_fetch_task(rows->tables, found, GetActiveSnapshot(), &rows->buffer, rows->slot, NULL))
+            return true;
+    }
+    return false;
+}
+
+static bool is_held(TupleTableSlot *slot, int64 task, int64 lease_id)
+{
+    slot_getsomeattrs(slot, TASK_LEASE_ID);
+    return DatumGetInt64(slot->tts_values[TASK_ID - 1]) == task && !slot->tts_isnull[TASK_LEASE_ID - 1] &&
+           DatumGetInt64(slot->tts_values[TASK_LEASE_ID - 1]) == lease_id &&
+           !DatumGetBool(slot->tts_values[TASK_CANCELLED - 1]);
 }
 
 /* A row that this transaction alone has locked counts as being modified for those who do not wait; there is nobody to wait for.
