@@ -14,7 +14,6 @@ use Bench::Report;
 use Bench::Server;
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
-use List::Util qw(sum);
 
 my $clients = 4;
 my $queues = $ENV{BENCH_QUEUES} || 1000;
@@ -44,7 +43,7 @@ sub rates {
     for (1 .. $rounds) {
         push @{ $rates{$_} }, $cases{$_}->() for sort keys %cases;
     }
-    return { map { $_ => sum(@{ $rates{$_} }) / $rounds } keys %rates };
+    return { map { $_ => median(@{ $rates{$_} }) } keys %rates };
 }
 
 sub compare {
@@ -82,12 +81,13 @@ sub scheduled {
 # ------------------------------------------------------------------------------------------------------------------ tenants
 
 sub tenants {
-    my ($peer) = @_;
+    my $peer = $_[0]->in_database('tenants');
     my @names = map { "t$_" } 1 .. $tenants;
     statements($peer->{database}, "do \$\$ begin for n in 1 .. $tenants loop
         perform from cloaca.create_tenant('t' || n, 't' || n); commit; end loop; end \$\$", 'vacuum analyze');
     my $rates = rates(one => sub { tenant_rate($peer, 't1') }, many => sub { tenant_rate($peer, @names) });
     compare($rates, 'one', 'one tenant', [many => "$tenants tenants", 0.7]);
+    run('dropdb', 'tenants');
 }
 
 # The cycles go round the tenants, so each has its share of tasks; the queues are empty before and get more when they run dry.

@@ -2,6 +2,7 @@
 package Bench::Peer;
 use strict;
 use warnings;
+use Bench::Report;
 use Bench::Server;
 use Cwd qw(abs_path);
 use File::Basename qw(basename dirname);
@@ -32,7 +33,8 @@ sub load {
     $self->{like} //= $name;
     $self->{database} = $self->{like} =~ s/\W/_/gr;
     eval { $self->set_up; 1 } or do {
-        print "$name does not take part: $@";
+        die $@ if $name eq 'cloaca';
+        notice("$name does not take part: " . $@ =~ s/\s+$//r);
         return undef;
     };
     return $self;
@@ -54,6 +56,14 @@ sub set_up {
         has_setting($self->{database}, $name) or die "there is no setting $name\n";
         $self->{options} = "-c $name=$value";
     }
+}
+
+# The same peer in another database of its own.
+sub in_database {
+    my ($self, $database) = @_;
+    run('createdb', $database);
+    psql($database, '-f', $self->file('setup.sql'));
+    return bless { %$self, database => $database }, ref $self;
 }
 
 # The node that bench/setup installed.
