@@ -66,7 +66,8 @@ begin
             returning t.*
         )
         select c.id, c.lease_id, c.attempt, c.name, c.payload, c.priority, c.run_at, c.lease_until, c.max_attempts, c.execution
-        from claimed c order by c.priority, c.run_at, c.id
+        from claimed c, cloaca.note_claimed(%1$L, c.queue, c.priority, c.run_at, c.id, c.lease_id, c.lease_until)
+        order by c.priority, c.run_at, c.id
         $query$, tenant) using claim_sql.queue, at, claim_sql.max, claim_sql.worker, claim_sql.lease;
 end
 $$;

@@ -29,6 +29,8 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
+PG_FUNCTION_INFO_V1(cloaca_note_claimed_call);
+
 /* How long the end of a session may take at most because of us, and how long it waits for a lock, in milliseconds. */
 #define LONGEST_END 1000
 #define LONGEST_LOCK_WAIT "100ms"
@@ -59,7 +61,21 @@ static bool next_batch(Batch *batch);
 static void end_quietly(const Batch *batch);
 static void set_exiting(bool is_exiting);
 static void end_batch(const Batch *batch);
-static bool has_table(const char *schema);
+static Oid table_of(const char *schema);
+
+/* note_claimed(tenant, queue, priority, run_at, task, lease_id, lease_until): what the direct path does itself. */
+Datum cloaca_note_claimed_call(PG_FUNCTION_ARGS)
+{
+    char *schema = text_to_cstring(PG_GETARG_TEXT_PP(0));
+    text *name = PG_GETARG_TEXT_PP(1);
+    CloacaKey key = {PG_GETARG_TIMESTAMPTZ(3), PG_GETARG_INT64(4)};
+    CloacaQueue queue = cloaca_queue(table_of(schema), VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+
+    cloaca_note_claimed(&queue, PG_GETARG_INT16(2), key);
+    if (cloaca_bind_leases)
+        cloaca_bind_lease(schema, key.id, PG_GETARG_INT64(5), PG_GETARG_TIMESTAMPTZ(6));
+    PG_RETURN_VOID();
+}
 
 void cloaca_bind_lease(const char *schema_name, int64 task, int64 lease_id, TimestampTz lease_until)
 {
@@ -175,7 +191,7 @@ static void end_quietly(const Batch *batch)
     {
         set_exiting(false);
         StartTransactionCommand();
-        if (has_table(NameStr(batch->schema)))
+        if (OidIsValid(table_of(NameStr(batch->schema))))
             end_batch(batch);
         CommitTransactionCommand();
         set_exiting(true);
@@ -231,10 +247,10 @@ static void end_batch(const Batch *batch)
     PopActiveSnapshot();
 }
 
-/* Not when the tenant was dropped. */
-static bool has_table(const char *schema)
+/* The tenant's table of tasks; none when it was dropped. */
+static Oid table_of(const char *schema)
 {
     Oid namespace = get_namespace_oid(schema, true);
 
-    return OidIsValid(namespace) && OidIsValid(get_relname_relid("cloaca_task", namespace));
+    return OidIsValid(namespace) ? get_relname_relid("cloaca_task", namespace) : InvalidOid;
 }
