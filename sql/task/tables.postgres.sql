@@ -20,7 +20,7 @@ create table cloaca_task (
     payload      jsonb       not null,
     retry        jsonb,
     errors       jsonb
-) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000,
+) with (fillfactor = 40, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000,
         autovacuum_analyze_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 
 create index cloaca_task_claim on cloaca_task (queue, priority, run_at, id);

@@ -317,6 +317,8 @@ static bool sweep_until(Claim *claim, const CloacaCursor *cursor, bool *is_at_en
 /* Goes to the first entry of the queue that is at or behind a place. */
 static bool seek(Claim *claim, int32 priority, CloacaKey from)
 {
+    /* To learn of a priority any entry will do; looking for one that is not known to be dead might take all of the index. */
+    claim->scan->ignore_killed_tuples = from.run_at != CLOACA_FIRST_KEY.run_at;
     ScanKeyData keys[2] = {0};
     ScanKeyData *column = claim->columns;
 

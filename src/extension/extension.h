@@ -13,6 +13,7 @@
 #include "access/tableam.h"
 #include "datatype/timestamp.h"
 #include "fmgr.h"
+#include "storage/block.h"
 #include "storage/buf.h"
 #include "utils/acl.h"
 #include "utils/relcache.h"
@@ -100,6 +101,7 @@ extern void cloaca_read_settings(const CloacaTables *tables, Datum queue, Cloaca
 /* A way to rows, by their ids or by their places, under a snapshot of its own. */
 typedef struct CloacaRows {
     const CloacaTables *tables;
+    BlockNumber blocks; /* how long the table is at least */
     Relation index;
     struct IndexScanDescData *scan; /* NULL until it is needed */
     Buffer buffer;

@@ -33,7 +33,7 @@ typedef struct Place {
 
 static Place *places;
 
-static bool recall_place(const CloacaTables *tables, int64 lease_id, ItemPointer place);
+static bool recall_place(const CloacaRows *rows, int64 lease_id, ItemPointer place);
 static bool find_row(CloacaRows *rows, int64 task);
 static bool is_held(TupleTableSlot *slot, int64 task, int64 lease_id);
 static bool is_locked_by_us(TupleTableSlot *slot);
@@ -44,14 +44,17 @@ void cloaca_begin_lookup(CloacaRows *rows, const CloacaTables *tables)
 {
     CommandCounterIncrement();
     PushActiveSnapshot(GetTransactionSnapshot());
-    *rows = (CloacaRows){.tables = tables, .buffer = InvalidBuffer, .slot = table_slot_create(tables->task, NULL)};
+    *rows = (CloacaRows){.tables = tables,
+                         .blocks = RelationGetNumberOfBlocks(tables->task),
+                         .buffer = InvalidBuffer,
+                         .slot = table_slot_create(tables->task, NULL)};
 }
 
 bool cloaca_lookup_held(CloacaRows *rows, int64 task, int64 lease_id)
 {
     ItemPointerData place;
 
-    if (recall_place(rows->tables, lease_id, &place) &&
+    if (recall_place(rows, lease_id, &place) &&
         cloaca_fetch_task(rows->tables, &place, GetActiveSnapshot(), &rows->buffer, rows->slot, NULL) &&
         is_held(rows->slot, task, lease_id))
         return true;
@@ -146,12 +149,12 @@ void cloaca_remember_place(const CloacaTables *tables, int64 lease_id, ItemPoint
     places[lease_id % PLACES] = (Place){lease_id, RelationGetRelid(tables->task), *root};
 }
 
-static bool recall_place(const CloacaTables *tables, int64 lease_id, ItemPointer place)
+static bool recall_place(const CloacaRows *rows, int64 lease_id, ItemPointer place)
 {
     const Place *known = places && lease_id >= 0 ? &places[lease_id % PLACES] : NULL;
 
-    if (known == NULL || known->lease_id != lease_id || known->table != RelationGetRelid(tables->task) ||
-        ItemPointerGetBlockNumber(&known->root) >= RelationGetNumberOfBlocks(tables->task))
+    if (known == NULL || known->lease_id != lease_id || known->table != RelationGetRelid(rows->tables->task) ||
+        ItemPointerGetBlockNumber(&known->root) >= rows->blocks)
         return false;
     *place = known->root;
     return true;
