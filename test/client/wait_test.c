@@ -517,7 +517,7 @@ static void run_raw(PGconn *server, const char *sql)
 static void a_lost_server_ends_a_wait(void **state)
 {
     PGconn *other = PQconnectdb("");
-    PGconn *server = PQconnectdb("client_encoding=UTF8");
+    PGconn *server = PQconnectdb("client_encoding=UTF8 dbname=client_wait");
     char text[80];
     cloaca *connection;
     cloaca_error error;
@@ -614,10 +614,16 @@ static int drop_folder(void **state)
     return status;
 }
 
+/* A database of its own, whatever an earlier run left. */
 static int use_server(void **state)
 {
+    PGconn *server = PQconnectdb("client_encoding=UTF8");
+
     (void) state;
-    snprintf(url, sizeof(url), "postgresql:///");
+    run_raw(server, "drop database if exists client_wait");
+    run_raw(server, "create database client_wait");
+    PQfinish(server);
+    snprintf(url, sizeof(url), "postgresql:///client_wait");
     return 0;
 }
 
