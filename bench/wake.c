@@ -73,6 +73,7 @@ static void *work(void *unused)
 {
     for (int i = 0; i < rounds; i++) {
         PGresult *result;
+        char sql[128];
         pthread_barrier_wait(&barrier);
         result = run(worker, "call cloaca.wait_for_task('{wake}', null)");
         waited = now();
@@ -81,13 +82,15 @@ static void *work(void *unused)
             exit(1);
         }
         PQclear(result);
-        result = run(worker, "select cloaca.complete(task, lease_id) from cloaca.claim('wake')");
+        result = run(worker, "select * from cloaca.claim('wake')");
         claimed = now();
         if (PQntuples(result) != 1) {
             fputs("wake: there was no task to claim\n", stderr);
             exit(1);
         }
+        snprintf(sql, sizeof(sql), "select cloaca.complete(%s, %s)", PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1));
         PQclear(result);
+        PQclear(run(worker, sql));
         pthread_barrier_wait(&barrier);
     }
     return unused;
