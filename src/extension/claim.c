@@ -20,10 +20,7 @@
 
 #include "access/genam.h"
 #include "access/heapam.h"
-#include "access/itup.h"
-#include "access/relscan.h"
 #include "access/xact.h"
-#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
@@ -31,7 +28,6 @@
 #include "storage/bufmgr.h"
 #include "storage/bufpage.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/jsonb.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -48,6 +44,8 @@ PG_FUNCTION_INFO_V1(cloaca_claim);
 /* How long it may take from the clock to the index, where nobody lowers the cursor. */
 #define UNSEEN_TIME (10 * 1000)
 #define LEASE_IDS 64
+/* How many more entries are read than tasks are wanted, since others may have some of them. */
+#define SPARE_ENTRIES 4
 /* How much room on a page one version of a task takes, and how much there should be at least. */
 #define ROOM_FOR_ONE 200
 #define ROOM_LEAST 1024
@@ -83,14 +81,11 @@ typedef struct Claim {
     bool has_settings;
     TimestampTz lease_until;
 
-    /* the scan, and the entry it is at */
+    /* the entries of the queue, and the row of the one that it is at */
     Relation index;
-    IndexScanDesc scan;
-    ScanKeyData columns[3];
+    CloacaEntries entries;
     Buffer buffer;
     TupleTableSlot *slot;
-    int16 priority;
-    CloacaKey key;
     CloacaKey flux;        /* the lowest key of this priority that somebody is at */
     TimestampTz first_end; /* the first end of a lease in this priority */
 
@@ -110,10 +105,10 @@ static void run(Claim *claim);
 static bool take_level(Claim *claim);
 static void look_from_here(Claim *claim);
 static bool may_take(Claim *claim);
-static void sweep(Claim *claim, CloacaCursor *cursor, bool *is_at_entry);
-static bool sweep_until(Claim *claim, const CloacaCursor *cursor, bool *is_at_entry, int64 end);
-static bool seek(Claim *claim, int32 priority, CloacaKey from);
-static bool next_entry(Claim *claim);
+static void sweep(Claim *claim, CloacaCursor *cursor);
+static bool sweep_until(Claim *claim, const CloacaCursor *cursor, int64 end);
+static bool seek_level(Claim *claim, int32 priority);
+static bool seek(Claim *claim, int16 priority, CloacaKey from, int want);
 static void take(Claim *claim);
 static bool is_visible(Claim *claim);
 static void make_room(Claim *claim, BlockNumber block);
@@ -186,14 +181,13 @@ static void run(Claim *claim)
     claim->queue = cloaca_queue(RelationGetRelid(claim->tables.task), VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
     claim->index = index_open(claim->tables.claim_index, AccessShareLock);
     claim->slot = table_slot_create(claim->tables.task, NULL);
-    claim->scan = compat_index_beginscan(claim->tables.task, claim->index, GetActiveSnapshot(), 2);
-    claim->scan->xs_want_itup = true;
+    cloaca_begin_entries(&claim->entries, claim->tables.task, claim->index, claim->queue_name);
 
-    is_at_level = seek(claim, PG_INT16_MIN, CLOACA_FIRST_KEY);
+    is_at_level = seek_level(claim, PG_INT16_MIN);
     while (is_at_level)
         is_at_level = take_level(claim);
 
-    index_endscan(claim->scan);
+    cloaca_end_entries(&claim->entries);
     if (claim->has_snapshot)
         PopActiveSnapshot();
     ExecDropSingleTupleTableSlot(claim->slot);
@@ -205,8 +199,8 @@ static void run(Claim *claim)
 /* Takes what there is in the priority of the entry that the scan is at; true when it then is at an entry of the next one. */
 static bool take_level(Claim *claim)
 {
-    int16 priority = claim->priority;
-    bool is_at_entry = true;
+    int16 priority = claim->entries.entry.priority;
+    bool is_at_entry;
     CloacaCursor cursor;
     CloacaKey start;
     CloacaKey passed;
@@ -217,17 +211,17 @@ static bool take_level(Claim *claim)
         return false;
     claim->flux = (CloacaKey){PG_INT64_MAX, PG_INT64_MAX};
     claim->first_end = DT_NOEND;
-    sweep(claim, &cursor, &is_at_entry);
+    sweep(claim, &cursor);
     start = passed = cloaca_noted_start(&claim->queue, priority, cursor.start);
-    if (claim->found < claim->max && (!is_at_entry || cloaca_key_less(claim->key, start)))
-        is_at_entry = seek(claim, priority, start);
+    is_at_entry = claim->found < claim->max && seek(claim, priority, start, claim->max - claim->found + SPARE_ENTRIES);
 
-    while (is_at_entry && claim->priority == priority && claim->key.run_at <= claim->now && claim->found < claim->max) {
-        passed = after(claim->key);
+    while (is_at_entry && claim->entries.entry.priority == priority && claim->entries.entry.key.run_at <= claim->now &&
+           claim->found < claim->max) {
+        passed = after(claim->entries.entry.key);
         take(claim);
         if (claim->is_probe && claim->found > 0)
-            passed = claim->key;
-        is_at_entry = claim->found < claim->max && next_entry(claim);
+            passed = claim->entries.entry.key;
+        is_at_entry = claim->found < claim->max && cloaca_next_entry(&claim->entries);
     }
     if (!cloaca_cursors_shared()) {
         CloacaKey unseen = {claim->now - UNSEEN_TIME, PG_INT64_MIN};
@@ -240,10 +234,10 @@ static bool take_level(Claim *claim)
 
     if (claim->found >= claim->max || !is_at_entry)
         return false;
-    if (claim->priority != priority)
+    if (claim->entries.entry.priority != priority)
         return true;
-    claim->due = Min(claim->due, claim->key.run_at);
-    return priority < PG_INT16_MAX && seek(claim, priority + 1, CLOACA_FIRST_KEY);
+    claim->due = Min(claim->due, claim->entries.entry.key.run_at);
+    return priority < PG_INT16_MAX && seek_level(claim, priority + 1);
 }
 
 /* A snapshot of now, for this priority. */
@@ -253,7 +247,6 @@ static void look_from_here(Claim *claim)
         PopActiveSnapshot();
     PushActiveSnapshot(GetTransactionSnapshot());
     claim->has_snapshot = true;
-    claim->scan->xs_snapshot = GetActiveSnapshot();
 }
 
 /* Not when the queue is paused. Its settings are read once, when there is something to take. */
@@ -271,7 +264,7 @@ static bool may_take(Claim *claim)
 }
 
 /* Looks at a piece of what is below the cursor, when it is time for that. */
-static void sweep(Claim *claim, CloacaCursor *cursor, bool *is_at_entry)
+static void sweep(Claim *claim, CloacaCursor *cursor)
 {
     int64 begun;
     int64 limit;
@@ -283,76 +276,51 @@ static void sweep(Claim *claim, CloacaCursor *cursor, bool *is_at_entry)
     if (limit < SWEEP_PIECE)
         return;
     /* Leases that ended after the last look below had passed them are a reason to begin another at once. */
-    if (sweep_until(claim, cursor, is_at_entry, begun + limit)) {
+    if (sweep_until(claim, cursor, begun + limit)) {
         cursor->sweep = CLOACA_FIRST_KEY;
-        sweep_until(claim, cursor, is_at_entry, begun + limit);
+        sweep_until(claim, cursor, begun + limit);
     }
 }
 
 /* True when the look below came to its end, but leases that it saw have ended. */
-static bool sweep_until(Claim *claim, const CloacaCursor *cursor, bool *is_at_entry, int64 end)
+static bool sweep_until(Claim *claim, const CloacaCursor *cursor, int64 end)
 {
     int before = claim->found;
     int seen = 0;
-    bool is_done = false;
+    bool is_at_entry;
+    bool is_done;
     bool is_outdated;
 
-    *is_at_entry = seek(claim, cursor->priority, cursor->sweep);
+    is_at_entry = seek(claim, cursor->priority, cursor->sweep, CLOACA_MOST_ENTRIES);
     for (;;) {
-        is_done = !*is_at_entry || claim->priority != cursor->priority || !cloaca_key_less(claim->key, cursor->start);
+        is_done = !is_at_entry || claim->entries.entry.priority != cursor->priority ||
+                  !cloaca_key_less(claim->entries.entry.key, cursor->start);
         if (is_done || claim->found >= claim->max || (++seen % SWEEP_CHECK == 0 && cloaca_monotonic() > end))
             break;
         take(claim);
         if (claim->found < claim->max)
-            *is_at_entry = next_entry(claim);
+            is_at_entry = cloaca_next_entry(&claim->entries);
     }
     /* What a probe found there, the next claim is to find at once. */
-    is_outdated = cloaca_cursor_swept(cursor, claim->found < claim->max || claim->is_probe ? claim->key : after(claim->key),
-                                      is_done, claim->found > before, claim->first_end, claim->now);
+    is_outdated = cloaca_cursor_swept(
+        cursor, claim->found < claim->max || claim->is_probe ? claim->entries.entry.key : after(claim->entries.entry.key),
+        is_done, claim->found > before, claim->first_end, claim->now);
     if (claim->found == before)
         last_sweep = cloaca_monotonic();
     return is_outdated;
 }
 
-/* Goes to the first entry of the queue that is at or behind a place. */
-static bool seek(Claim *claim, int32 priority, CloacaKey from)
+/* Goes to the first priority from this one on. To learn of one any entry will do; looking for one that is not known to be dead
+ * might take all of the index. */
+static bool seek_level(Claim *claim, int32 priority)
 {
-    /* To learn of a priority any entry will do; looking for one that is not known to be dead might take all of the index. */
-    claim->scan->ignore_killed_tuples = from.run_at != CLOACA_FIRST_KEY.run_at;
-    ScanKeyData keys[2] = {0};
-    ScanKeyData *column = claim->columns;
-
-    ScanKeyEntryInitialize(&keys[0], 0, 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID, F_TEXTEQ, claim->queue_name);
-    ScanKeyEntryInitialize(&column[0], SK_ROW_MEMBER, 2, BTGreaterEqualStrategyNumber, INT2OID, InvalidOid, F_BTINT2CMP,
-                           Int16GetDatum(priority));
-    ScanKeyEntryInitialize(&column[1], SK_ROW_MEMBER, 3, BTGreaterEqualStrategyNumber, TIMESTAMPTZOID, InvalidOid,
-                           F_TIMESTAMPTZ_CMP, TimestampTzGetDatum(from.run_at));
-    ScanKeyEntryInitialize(&column[2], SK_ROW_MEMBER | SK_ROW_END, 4, BTGreaterEqualStrategyNumber, INT8OID, InvalidOid,
-                           F_BTINT8CMP, Int64GetDatum(from.id));
-    keys[1].sk_flags = SK_ROW_HEADER;
-    keys[1].sk_attno = 2;
-    keys[1].sk_strategy = BTGreaterEqualStrategyNumber;
-    keys[1].sk_argument = PointerGetDatum(column);
-    index_rescan(claim->scan, keys, 2, NULL, 0);
-    return next_entry(claim);
+    return cloaca_seek_entry(&claim->entries, priority, CLOACA_FIRST_KEY, 1, true);
 }
 
-/* Reads the index alone. No column of it is null, and of varying length is only the first, so that they are quickly found. */
-static bool next_entry(Claim *claim)
+/* Goes to where tasks may be had. */
+static bool seek(Claim *claim, int16 priority, CloacaKey from, int want)
 {
-    IndexScanDesc scan = claim->scan;
-    const char *entry;
-    Size at;
-
-    CHECK_FOR_INTERRUPTS();
-    if (index_getnext_tid(scan, ForwardScanDirection) == NULL)
-        return false;
-    entry = (const char *) scan->xs_itup + IndexInfoFindDataOffset(scan->xs_itup->t_info);
-    at = att_align_nominal(VARSIZE_ANY(entry), TYPALIGN_SHORT);
-    memcpy(&claim->priority, entry + at, sizeof(claim->priority));
-    at = att_align_nominal(at + sizeof(claim->priority), TYPALIGN_DOUBLE);
-    memcpy(&claim->key, entry + at, sizeof(claim->key));
-    return true;
+    return cloaca_seek_entry(&claim->entries, priority, from, want, false);
 }
 
 /* Takes the task that the scan is at, if it is to be had. */
@@ -364,22 +332,23 @@ static void take(Claim *claim)
 
 static bool is_visible(Claim *claim)
 {
-    ItemPointer tid = &claim->scan->xs_heaptid;
+    ItemPointer tid = &claim->entries.entry.tid;
     Snapshot snapshot = GetActiveSnapshot();
     bool all_dead = false;
 
     make_room(claim, ItemPointerGetBlockNumber(tid));
     if (cloaca_fetch_task(&claim->tables, tid, snapshot, &claim->buffer, claim->slot, &all_dead))
         return true;
-    claim->scan->kill_prior_tuple = all_dead;
+    if (all_dead)
+        cloaca_entry_is_dead(&claim->entries);
     if (!cloaca_cursors_shared() && !all_dead) {
         /* Not yet committed, or dead? Somebody else's commit does not lower our cursor. */
         SnapshotData dirty;
 
         InitDirtySnapshot(dirty);
         if (cloaca_fetch_task(&claim->tables, tid, &dirty, &claim->buffer, claim->slot, NULL) &&
-            cloaca_key_less(claim->key, claim->flux))
-            claim->flux = claim->key;
+            cloaca_key_less(claim->entries.entry.key, claim->flux))
+            claim->flux = claim->entries.entry.key;
     }
     return false;
 }
@@ -419,7 +388,7 @@ static bool is_claimable(Claim *claim)
 static bool update(Claim *claim)
 {
     TupleTableSlot *slot = claim->slot;
-    ItemPointerData root = claim->scan->xs_heaptid;
+    ItemPointerData root = claim->entries.entry.tid;
     Datum values[TASK_COLUMNS];
     bool nulls[TASK_COLUMNS];
 
@@ -439,15 +408,15 @@ static bool update(Claim *claim)
     nulls[TASK_WORKER - 1] = claim->worker == NULL;
 
     if (cloaca_update_task(&claim->tables, slot, values, nulls, false, &root) != TM_Ok) {
-        if (cloaca_key_less(claim->key, claim->flux))
-            claim->flux = claim->key;
+        if (cloaca_key_less(claim->entries.entry.key, claim->flux))
+            claim->flux = claim->entries.entry.key;
         return false;
     }
     claim->first_end = Min(claim->first_end, claim->lease_until);
     cloaca_remember_place(&claim->tables, DatumGetInt64(values[TASK_LEASE_ID - 1]), &root);
-    cloaca_note_claimed(&claim->queue, claim->priority, claim->key);
+    cloaca_note_claimed(&claim->queue, claim->entries.entry.priority, claim->entries.entry.key);
     if (cloaca_bind_leases)
-        cloaca_bind_lease(NameStr(claim->tables.schema), claim->key.id, DatumGetInt64(values[TASK_LEASE_ID - 1]),
+        cloaca_bind_lease(NameStr(claim->tables.schema), claim->entries.entry.key.id, DatumGetInt64(values[TASK_LEASE_ID - 1]),
                           claim->lease_until);
     add_row(claim, values, nulls);
     return true;

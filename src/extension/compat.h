@@ -28,6 +28,15 @@ typedef bool CompatUpdateIndexes;
 #define COMPAT_NO_INDEXES false
 #endif
 
+/* 16 lets a descent of a B-tree know the table, 17 takes away its snapshot. */
+#if PG_VERSION_NUM >= 170000
+#define compat_bt_search(index, table, key, leaf) _bt_search(index, table, key, leaf, BT_READ)
+#elif PG_VERSION_NUM >= 160000
+#define compat_bt_search(index, table, key, leaf) _bt_search(index, table, key, leaf, BT_READ, NULL)
+#else
+#define compat_bt_search(index, table, key, leaf) _bt_search(index, key, leaf, BT_READ, NULL)
+#endif
+
 /* 17 lets an identity sequence be asked for by its relation. */
 #if PG_VERSION_NUM >= 170000
 #define compat_identity_sequence(relation, column) getIdentitySequence(relation, column, true)

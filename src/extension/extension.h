@@ -10,7 +10,9 @@
 
 #include "postgres.h"
 
+#include "access/itup.h"
 #include "access/tableam.h"
+#include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 #include "fmgr.h"
 #include "storage/block.h"
@@ -201,6 +203,49 @@ extern bool cloaca_cursor_swept(const CloacaCursor *cursor, CloacaKey to, bool d
 extern void cloaca_cursor_reset(void);
 /* Microseconds of a clock that nobody sets. */
 extern int64 cloaca_monotonic(void);
+
+/* entries.c: the index that claims follow */
+typedef struct CloacaEntry {
+    CloacaKey key;
+    ItemPointerData tid;
+    int16 priority;
+    OffsetNumber offset; /* on its page */
+    bool is_shared;      /* with other versions of the task */
+} CloacaEntry;
+
+#define CLOACA_MOST_ENTRIES 256
+
+/* Reads a queue's entries in their order; `entry` is the one it is at. */
+typedef struct CloacaEntries {
+    Relation table;
+    Relation index;
+    IndexTuple pattern; /* of the queue's entries */
+    Size queue_size;    /* of its name, as it is in an entry */
+    struct BTScanInsertData *key;
+    int want;
+    bool any; /* dead ones, too */
+    CloacaEntry entry;
+
+    /* what was read of a page and not yet passed on */
+    CloacaEntry *all;
+    int limit;
+    int count;
+    int next;
+    bool at_end;              /* there are no others behind them */
+    ItemPointerData last_tid; /* of the last of them */
+    BlockNumber block;
+    XLogRecPtr lsn;
+    OffsetNumber dead[CLOACA_MOST_ENTRIES];
+    int dead_count;
+} CloacaEntries;
+
+extern void cloaca_begin_entries(CloacaEntries *entries, Relation table, Relation index, Datum queue);
+/* Goes to the first entry at or behind a key; reads some `want` at a time. False: there is none. */
+extern bool cloaca_seek_entry(CloacaEntries *entries, int32 priority, CloacaKey from, int want, bool any);
+extern bool cloaca_next_entry(CloacaEntries *entries);
+/* Nobody can see the row of the entry that it is at. */
+extern void cloaca_entry_is_dead(CloacaEntries *entries);
+extern void cloaca_end_entries(CloacaEntries *entries);
 
 /* transaction.c: what is to happen when the transaction ends */
 
