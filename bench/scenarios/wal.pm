@@ -94,7 +94,7 @@ sub growth {
         }
         sizes($peer, "after $passing more", \%kib);
     }
-    compare($peers, $_, $kib{$_}) for sort keys %kib;
+    compare($peers, $_, $kib{$_}) for reverse sort keys %kib;
 }
 
 sub sizes {

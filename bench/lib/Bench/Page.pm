@@ -14,6 +14,7 @@ sub write_docs {
     my $page = read_file('bench/benchmarks.md.in');
     # Each line "@what scenario, ...@" is replaced by what that makes of the scenario's results.
     $page =~ s/^\@(\w+)(?: (.*))?\@$/$table{$1}->(split m{, *}, $2 \/\/ '')/gme;
+    run('rm', '-rf', 'docs/plots');
     run('mkdir', '-p', 'docs/plots');
     for my $plot (glob "$ENV{BENCH_BUILD}/plots/*.svg") {
         run('cp', $plot, 'docs/plots/');
@@ -31,10 +32,10 @@ sub machine {
     my (%same, @when);
     for my $scenario (scenarios()) {
         my %about = map { split /\t/, $_, 2 } split /\n/, read_file("$results/$scenario.about");
-        push @when, "| $scenario | $about{date} | `$about{command}` |";
-        $same{ join "\n", map { "- $_: $about{$_}" } qw(processor cores memory disk kernel server) } = 1;
+        push @when, "| $scenario | $about{date} | $about{disk} | `$about{command}` |";
+        $same{ join "\n", map { "- $_: $about{$_}" } qw(processor cores memory kernel server) } = 1;
     }
-    return join("\n\n", sort keys %same) . "\n\n| scenario | date | command |\n|---|---|---|\n" . join "\n", @when;
+    return join("\n\n", sort keys %same) . "\n\n| scenario | date | the disk then | command |\n|---|---|---|---|\n" . join "\n", @when;
 }
 
 sub versions {

@@ -13,6 +13,7 @@ my @colours = ('cloaca', '#08519c', 'cloaca, durable claims', '#6baed6', 'plain'
 
 sub draw {
     return print "There is no gnuplot, so there are no plots.\n" unless grep { -x "$_/gnuplot" } split /:/, $ENV{PATH};
+    run('rm', '-rf', $plots);
     run('mkdir', '-p', $plots);
     for my $scenario (qw(lifecycle enqueue)) {
         bars("$scenario-$_", "$scenario, batches of $_", 'tasks/s', in_batch($_, figures($scenario))) for 1, 10, 100;
