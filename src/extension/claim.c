@@ -167,7 +167,7 @@ static bool read_arguments(FunctionCallInfo fcinfo, Claim *claim)
 
 static Datum by_sql(FunctionCallInfo fcinfo)
 {
-    static CloacaTwin twin = {"select * from cloaca.claim_sql($1, $2, $3, $4)"};
+    static CloacaTwin twin = {.sql = "select * from cloaca.claim_sql($1, $2, $3, $4)"};
 
     return cloaca_sql_path(fcinfo, &twin);
 }

@@ -55,7 +55,7 @@ static Datum chosen(ArrayType *array, const Pair *pairs, int count, int left, Oi
 /* complete(task, lease_id, result) */
 Datum cloaca_complete(PG_FUNCTION_ARGS)
 {
-    static CloacaTwin twin = {"select cloaca.complete_sql($1, $2, $3)"};
+    static CloacaTwin twin = {.sql = "select cloaca.complete_sql($1, $2, $3)"};
     CloacaTables tables;
     bool is_done = false;
 
@@ -80,7 +80,7 @@ Datum cloaca_complete(PG_FUNCTION_ARGS)
 /* complete_many(tasks, lease_ids, results) */
 Datum cloaca_complete_many(PG_FUNCTION_ARGS)
 {
-    static CloacaTwin twin = {"select * from cloaca.complete_many_sql($1, $2, $3)"};
+    static CloacaTwin twin = {.sql = "select * from cloaca.complete_many_sql($1, $2, $3)"};
     CloacaTables tables;
     int count;
     Pair *pairs = read_pairs(fcinfo, &count);

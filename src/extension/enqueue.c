@@ -54,7 +54,7 @@ static void add_row(FunctionCallInfo fcinfo, Tuplestorestate *rows, int64 id);
 /* enqueue(name, payload, queue, priority, run_at, delay, key, max_attempts, retry) */
 Datum cloaca_enqueue(PG_FUNCTION_ARGS)
 {
-    static CloacaTwin twin = {"select * from cloaca.enqueue_sql($1, $2, $3, $4, $5, $6, $7, $8, $9)"};
+    static CloacaTwin twin = {.sql = "select * from cloaca.enqueue_sql($1, $2, $3, $4, $5, $6, $7, $8, $9)"};
     Enqueue enqueue;
     int64 id;
 
@@ -72,7 +72,7 @@ Datum cloaca_enqueue(PG_FUNCTION_ARGS)
 /* enqueue_many(name, payloads, queue, priority, run_at, delay, keys, max_attempts, retry) */
 Datum cloaca_enqueue_many(PG_FUNCTION_ARGS)
 {
-    static CloacaTwin twin = {"select * from cloaca.enqueue_many_sql($1, $2, $3, $4, $5, $6, $7, $8, $9)"};
+    static CloacaTwin twin = {.sql = "select * from cloaca.enqueue_many_sql($1, $2, $3, $4, $5, $6, $7, $8, $9)"};
     Enqueue enqueue;
     Datum *payloads;
     int count;

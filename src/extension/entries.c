@@ -47,7 +47,7 @@ void cloaca_begin_entries(CloacaEntries *entries, Relation table, Relation index
 
 bool cloaca_seek_entry(CloacaEntries *entries, int32 priority, CloacaKey from, int want, bool any)
 {
-    OffsetNumber offset;
+    OffsetNumber offset = InvalidOffsetNumber;
     Buffer leaf;
 
     mark_dead(entries);
@@ -64,7 +64,7 @@ bool cloaca_next_entry(CloacaEntries *entries)
 {
     CHECK_FOR_INTERRUPTS();
     if (entries->next == entries->count) {
-        OffsetNumber offset;
+        OffsetNumber offset = InvalidOffsetNumber;
         Buffer leaf;
 
         if (entries->at_end)

@@ -45,7 +45,7 @@ static void answer(FunctionCallInfo fcinfo, const Lease *leases, int count);
 /* extend(task, lease_id, lease) */
 Datum cloaca_extend(PG_FUNCTION_ARGS)
 {
-    static CloacaTwin twin = {"select * from cloaca.extend_sql($1, $2, $3)"};
+    static CloacaTwin twin = {.sql = "select * from cloaca.extend_sql($1, $2, $3)"};
     Extension extension;
     TimestampTz until = 0;
     bool is_done = false;
@@ -70,7 +70,7 @@ Datum cloaca_extend(PG_FUNCTION_ARGS)
  * again there, which changes nothing. */
 Datum cloaca_extend_many(PG_FUNCTION_ARGS)
 {
-    static CloacaTwin twin = {"select * from cloaca.extend_many_sql($1, $2, $3)"};
+    static CloacaTwin twin = {.sql = "select * from cloaca.extend_many_sql($1, $2, $3)"};
     Extension extension;
     int count;
     Lease *leases = read_leases(fcinfo, &count);
