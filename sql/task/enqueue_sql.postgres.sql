@@ -54,6 +54,8 @@ begin
             return query select added.id, true;
             return;
         end if;
+        -- Without a key nobody is waited for: somebody's trigger did not let it in.
+        exit when enqueue_sql.key is null;
     end loop;
 end
 $$;
