@@ -129,11 +129,13 @@ select cloaca.set_tenant(null) \g /dev/null
 call cloaca.drop_tenant_all('old');
 call cloaca.drop_tenant_all('young');
 
--- Settings that a user put before the library came count for nothing where only a superuser may set them.
+-- Settings that a user put before the library came count for nothing where only a superuser may set them. Where the library is
+-- preloaded they are refused at once.
 create role tenants_admin login;
 select cloaca.grant_admin('tenants_admin') \g /dev/null
 select dblink_connect('fresh', :'here') \g /dev/null
-select dblink_exec('fresh', 'set session authorization tenants_admin; set cloaca.allow_plain_password = on; set cloaca.public_host = ''evil.example''') \g /dev/null
+select dblink_exec('fresh', 'set session authorization tenants_admin'), dblink_exec('fresh', 'set cloaca.allow_plain_password = on', false),
+    dblink_exec('fresh', 'set cloaca.public_host = ''evil.example''', false) \g /dev/null
 select throws_ok('select * from dblink(''fresh'', ''select schema_name from cloaca.create_tenant(''''plain'''', ''''plain_user'''', ''''hunter2'''')'') as t (x text)',
     'ZC001', null, 'an admin cannot allow plain passwords to itself');
 select unalike((select x from dblink('fresh', 'select connection_string from cloaca.create_tenant(''plain'', ''plain_user'')') as t (x text)),
