@@ -101,18 +101,11 @@ call pg_temp.try_with('no identity', 'alter table cloaca_task alter id drop iden
     alter table cloaca_task alter id set default nextval(''s'')');
 call pg_temp.try_with('inheritance', 'create table child () inherits (cloaca_task)');
 call pg_temp.try_with('unlogged', 'alter table cloaca_task set unlogged');
-call pg_temp.try_with('view', 'alter table cloaca_task rename to was; create view cloaca_task as select * from was');
-call pg_temp.try_with('foreign table', $$create foreign data wrapper test_direct_wrapper; create server test_direct_server foreign data wrapper test_direct_wrapper;
-    alter table cloaca_task rename to was; create foreign table cloaca_task (id bigint) server test_direct_server$$);
-call pg_temp.try_with('partitions', $$alter table cloaca_task rename to was; alter index cloaca_task_key rename to was_key;
-    create table cloaca_task (like was including defaults including identity) partition by list (queue);
-    create table part partition of cloaca_task default; create unique index on cloaca_task (queue, key) where key is not null$$);
 call pg_temp.try_with('publication', 'create publication test_direct_publication for table cloaca_task');
 call pg_temp.try_with('no replica identity', 'alter table cloaca_task replica identity nothing;
     create publication test_direct_publication for table cloaca_task');
 call pg_temp.try_with('truncate', 'truncate cloaca_task, cloaca_queue');
 call pg_temp.try_with('cluster', 'cluster cloaca_task using cloaca_task_claim');
-call pg_temp.try_with('no table', 'drop table cloaca_task');
 -- Committed, and of the owner alone.
 create function test_direct.f() returns trigger language plpgsql as 'begin return null; end';
 create trigger t before insert on test_direct.cloaca_task for each row execute function test_direct.f();
