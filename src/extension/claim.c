@@ -372,7 +372,7 @@ static bool is_claimable(Claim *claim)
 {
     TupleTableSlot *slot = claim->slot;
 
-    slot_getsomeattrs(slot, TASK_MAX_ATTEMPTS);
+    slot_getsomeattrs(slot, TASK_ATTEMPT);
     if (DatumGetBool(slot->tts_values[TASK_CANCELLED - 1]))
         return false;
     if (slot->tts_isnull[TASK_LEASE_ID - 1])
