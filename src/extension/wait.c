@@ -74,6 +74,7 @@ static TimestampTz next_look(const Wait *wait, int number);
 static TimestampTz next_poll(const Wait *wait);
 static bool nap(const Wait *wait, TimestampTz alarm);
 static void sleep_for(long milliseconds);
+static int wait_for_events(long milliseconds);
 static void run(SPIPlanPtr *plan, const char *sql, int count, Oid *types, Datum *values, const char *nulls);
 
 Datum cloaca_wait_for_task(PG_FUNCTION_ARGS)
@@ -414,26 +415,39 @@ static bool nap(const Wait *wait, TimestampTz alarm)
 /* Until the latch is set. Ends the session when its client is gone: it would take a wake from somebody who lives. */
 static void sleep_for(long milliseconds)
 {
-    bool is_watched = false;
-    WaitEvent event = {0};
+    int events = wait_for_events(milliseconds);
 
-#ifdef WL_SOCKET_CLOSED
-    is_watched = FeBeWaitSet && WaitEventSetCanReportClosed();
-    if (is_watched) {
-        /* Whoever waits for the client says anew what for. */
-        ModifyWaitEvent(FeBeWaitSet, CLIENT_SOCKET, WL_SOCKET_CLOSED, NULL);
-        WaitEventSetWait(FeBeWaitSet, milliseconds, &event, 1, PG_WAIT_EXTENSION);
-        if (event.events & WL_POSTMASTER_DEATH)
-            proc_exit(1);
-        if (event.events & WL_SOCKET_CLOSED)
-            ClientConnectionLost = InterruptPending = true;
-    }
-#endif
-    if (!is_watched)
-        event.events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds, PG_WAIT_EXTENSION);
-    if (event.events & WL_LATCH_SET)
+    if (events & WL_LATCH_SET) {
         ResetLatch(MyLatch);
+        /* A latch that is set hides what else happened. */
+        events |= wait_for_events(0);
+    }
+#ifdef WL_SOCKET_CLOSED
+    if (events & WL_SOCKET_CLOSED)
+        ClientConnectionLost = InterruptPending = true;
+#endif
     CHECK_FOR_INTERRUPTS();
     if (catchupInterruptPending)
         ProcessCatchupInterrupt();
+}
+
+static int wait_for_events(long milliseconds)
+{
+#ifdef WL_SOCKET_CLOSED
+    if (FeBeWaitSet && WaitEventSetCanReportClosed()) {
+        WaitEvent happened[3]; /* to latch, client and postmaster */
+        int count;
+        int events = 0;
+
+        /* Whoever waits for the client says anew what for. */
+        ModifyWaitEvent(FeBeWaitSet, CLIENT_SOCKET, WL_SOCKET_CLOSED, NULL);
+        count = WaitEventSetWait(FeBeWaitSet, milliseconds, happened, lengthof(happened), PG_WAIT_EXTENSION);
+        for (int i = 0; i < count; i++)
+            events |= (int) happened[i].events;
+        if (events & WL_POSTMASTER_DEATH)
+            proc_exit(1);
+        return events;
+    }
+#endif
+    return WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds, PG_WAIT_EXTENSION);
 }
