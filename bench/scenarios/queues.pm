@@ -90,9 +90,11 @@ sub tenants {
     run('dropdb', 'tenants');
 }
 
-# The cycles go round the tenants, so each has its share of tasks; the queues are empty before and get more when they run dry.
+# The cycles go round the tenants, so each has its share of tasks; the queues are empty before and get more when they run dry. A
+# connection learns of each tenant once (its tables, its cursor), so it is given the time to go round often.
 sub tenant_rate {
     my ($peer, @names) = @_;
+    my $seconds = 4 * $seconds;
     my $expected = 6000;
     for (1 .. 8) {
         my $each = int($expected * $seconds * 1.3 / @names) + 5;

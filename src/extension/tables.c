@@ -216,10 +216,16 @@ static Tenant *find_tenant(void)
 
 static void know_tenant(Tenant *tenant)
 {
+    static SPIPlanPtr plan;
     Oid own = get_namespace_oid("cloaca", true);
 
     SPI_connect();
-    if (SPI_execute("select cloaca.current_tenant()", false, 1) != SPI_OK_SELECT || SPI_processed != 1)
+    if (plan == NULL) {
+        plan = SPI_prepare("select cloaca.current_tenant()", 0, NULL);
+        if (plan == NULL || SPI_keepplan(plan) != 0)
+            elog(ERROR, "could not prepare current_tenant");
+    }
+    if (SPI_execute_plan(plan, NULL, NULL, false, 1) != SPI_OK_SELECT || SPI_processed != 1)
         elog(ERROR, "could not find the tenant");
     namestrcpy(&tenant->tables.schema, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
     SPI_finish();
