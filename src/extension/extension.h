@@ -270,7 +270,7 @@ extern void cloaca_wait_attach(void *area, bool found);
 extern void cloaca_wake(const CloacaQueue *queue, int64 count);
 /* After a commit made a task that is due later: whoever keeps time for the queue has to know. */
 extern void cloaca_wake_at(const CloacaQueue *queue, TimestampTz run_at);
-/* Wakes every sleeper of this database, for changes that name no queue. */
+/* Has all queues of this database looked at that somebody waits for: for changes that name no queue. */
 extern void cloaca_wake_all(void);
 
 /* claim.c: whether a claim on the queue would get a task. If not, *due is when the next may become claimable (DT_NOEND: nothing

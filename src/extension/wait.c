@@ -9,6 +9,7 @@
  */
 #include "sleepers.h"
 
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
