@@ -36,11 +36,14 @@
 
 PG_FUNCTION_INFO_V1(cloaca_claim);
 
-/* A piece of a sweep, in microseconds, after how many times as long the next may follow, and how long one may become. */
-#define SWEEP_PIECE 200
+/* A piece of a sweep takes from PIECE to LIMIT microseconds, and a SHARE-th of the time at most. Claims that find something
+ * make one only EVERY so many times, so that few of them take longer than the others. */
+#define SWEEP_PIECE 100
+#define SWEEP_LIMIT 1000
 #define SWEEP_SHARE 20
-#define SWEEP_LIMIT 2000
+#define SWEEP_EVERY 128
 #define SWEEP_CHECK 16
+#define NO_PRIORITY (PG_INT16_MAX + 1)
 /* How long it may take from the clock to the index, where nobody lowers the cursor. */
 #define UNSEEN_TIME (10 * 1000)
 #define LEASE_IDS 64
@@ -98,6 +101,7 @@ typedef struct Claim {
 
 /* When this backend last swept, on the monotonic clock. */
 static int64 last_sweep;
+static int claims_since_sweep;
 
 static bool read_arguments(FunctionCallInfo fcinfo, Claim *claim);
 static Datum by_sql(FunctionCallInfo fcinfo);
@@ -105,7 +109,8 @@ static void run(Claim *claim);
 static bool take_level(Claim *claim);
 static void look_from_here(Claim *claim);
 static bool may_take(Claim *claim);
-static void sweep(Claim *claim, CloacaCursor *cursor);
+static bool take_due(Claim *claim, const CloacaCursor *cursor);
+static bool sweep(Claim *claim, CloacaCursor *cursor);
 static bool sweep_until(Claim *claim, const CloacaCursor *cursor, int64 end);
 static bool seek_level(Claim *claim, int32 priority);
 static bool seek(Claim *claim, int16 priority, CloacaKey from, int want);
@@ -177,6 +182,7 @@ static void run(Claim *claim)
     text *name = (text *) DatumGetPointer(claim->queue_name);
     bool is_at_level;
 
+    claims_since_sweep++;
     CommandCounterIncrement();
     claim->queue = cloaca_queue(RelationGetRelid(claim->tables.task), VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
     claim->index = index_open(claim->tables.claim_index, AccessShareLock);
@@ -200,10 +206,9 @@ static void run(Claim *claim)
 static bool take_level(Claim *claim)
 {
     int16 priority = claim->entries.entry.priority;
-    bool is_at_entry;
+    int32 next = NO_PRIORITY;
+    bool swept;
     CloacaCursor cursor;
-    CloacaKey start;
-    CloacaKey passed;
 
     cloaca_cursor_read(&claim->queue, priority, claim->now, &cursor);
     look_from_here(claim);
@@ -211,16 +216,34 @@ static bool take_level(Claim *claim)
         return false;
     claim->flux = (CloacaKey){PG_INT64_MAX, PG_INT64_MAX};
     claim->first_end = DT_NOEND;
-    sweep(claim, &cursor);
-    start = passed = cloaca_noted_start(&claim->queue, priority, cursor.start);
-    is_at_entry = claim->found < claim->max && seek(claim, priority, start, claim->max - claim->found + SPARE_ENTRIES);
+    swept = (cursor.is_urgent || claims_since_sweep >= SWEEP_EVERY) && sweep(claim, &cursor);
+    if (claim->found < claim->max && take_due(claim, &cursor)) {
+        bool is_next = claim->entries.entry.priority != priority;
 
-    while (is_at_entry && claim->entries.entry.priority == priority && claim->entries.entry.key.run_at <= claim->now &&
-           claim->found < claim->max) {
-        passed = after(claim->entries.entry.key);
+        if (!is_next)
+            claim->due = Min(claim->due, claim->entries.entry.key.run_at);
+        next = is_next ? claim->entries.entry.priority : priority + 1;
+    }
+    /* Who found nothing has the time to look further down. */
+    if (claim->found == 0 && !swept)
+        swept = sweep(claim, &cursor);
+    claim->due = Min(claim->due, Min(claim->first_end, cursor.next_lease));
+    return claim->found < claim->max && next <= PG_INT16_MAX && seek_level(claim, next);
+}
+
+/* Takes what is due from the cursor on, and moves that. True when the scan then is at an entry that is not due, or not of this
+ * priority. */
+static bool take_due(Claim *claim, const CloacaCursor *cursor)
+{
+    CloacaKey passed = cloaca_noted_start(&claim->queue, cursor->priority, cursor->start);
+    const CloacaEntry *entry = &claim->entries.entry;
+    bool is_at_entry = seek(claim, cursor->priority, passed, claim->max - claim->found + SPARE_ENTRIES);
+
+    while (is_at_entry && entry->priority == cursor->priority && entry->key.run_at <= claim->now) {
+        passed = after(entry->key);
         take(claim);
         if (claim->is_probe && claim->found > 0)
-            passed = claim->entries.entry.key;
+            passed = entry->key;
         is_at_entry = claim->found < claim->max && cloaca_next_entry(&claim->entries);
     }
     if (!cloaca_cursors_shared()) {
@@ -229,15 +252,8 @@ static bool take_level(Claim *claim)
         passed = cloaca_key_less(unseen, passed) ? unseen : passed;
         passed = cloaca_key_less(claim->flux, passed) ? claim->flux : passed;
     }
-    cloaca_cursor_advance(&cursor, passed, claim->first_end);
-    claim->due = Min(claim->due, Min(claim->first_end, cursor.next_lease));
-
-    if (claim->found >= claim->max || !is_at_entry)
-        return false;
-    if (claim->entries.entry.priority != priority)
-        return true;
-    claim->due = Min(claim->due, claim->entries.entry.key.run_at);
-    return priority < PG_INT16_MAX && seek_level(claim, priority + 1);
+    cloaca_cursor_advance(cursor, passed, claim->first_end);
+    return is_at_entry;
 }
 
 /* A snapshot of now, for this priority. */
@@ -263,23 +279,25 @@ static bool may_take(Claim *claim)
     return !claim->settings.paused;
 }
 
-/* Looks at a piece of what is below the cursor, when it is time for that. */
-static void sweep(Claim *claim, CloacaCursor *cursor)
+/* Looks at a piece of what is below the cursor, if it is time for that. */
+static bool sweep(Claim *claim, CloacaCursor *cursor)
 {
     int64 begun;
     int64 limit;
 
     if (!cursor->sweeps)
-        return;
+        return false;
     begun = cloaca_monotonic();
     limit = cursor->is_urgent ? SWEEP_LIMIT : Min((begun - last_sweep) / SWEEP_SHARE, SWEEP_LIMIT);
     if (limit < SWEEP_PIECE)
-        return;
+        return false;
     /* Leases that ended after the last look below had passed them are a reason to begin another at once. */
     if (sweep_until(claim, cursor, begun + limit)) {
         cursor->sweep = CLOACA_FIRST_KEY;
         sweep_until(claim, cursor, begun + limit);
     }
+    claims_since_sweep = 0;
+    return true;
 }
 
 /* True when the look below came to its end, but leases that it saw have ended. */

@@ -44,10 +44,12 @@ typedef bool CompatUpdateIndexes;
 #define compat_identity_sequence(relation, column) getIdentitySequence(RelationGetRelid(relation), column, true)
 #endif
 
-/* 18 counts the searches of an index scan. */
+/* 18 counts the searches of an index scan, and asks whether a primary key may be deferrable. */
 #if PG_VERSION_NUM >= 180000
+#define compat_primary_key_index(relation) RelationGetPrimaryKeyIndex(relation, false)
 #define compat_index_beginscan(table, index, snapshot, keys) index_beginscan(table, index, snapshot, NULL, keys, 0)
 #else
+#define compat_primary_key_index(relation) RelationGetPrimaryKeyIndex(relation)
 #define compat_index_beginscan(table, index, snapshot, keys) index_beginscan(table, index, snapshot, keys, 0)
 #endif
 

@@ -59,7 +59,8 @@ Datum cloaca_complete(PG_FUNCTION_ARGS)
     CloacaTables tables;
     bool is_done = false;
 
-    if (!PG_ARGISNULL(0) && !PG_ARGISNULL(1) && is_small(fcinfo, 2) && cloaca_open_tables(&tables, ACL_SELECT | ACL_DELETE)) {
+    if (!PG_ARGISNULL(0) && !PG_ARGISNULL(1) && is_small(fcinfo, 2) &&
+        cloaca_open_tables(&tables, ACL_SELECT | ACL_UPDATE | ACL_DELETE)) {
         CloacaRows rows;
         Keeper keeper = {0};
 
@@ -86,7 +87,7 @@ Datum cloaca_complete_many(PG_FUNCTION_ARGS)
     Pair *pairs = read_pairs(fcinfo, &count);
     int done;
 
-    if (pairs == NULL || !cloaca_open_tables(&tables, ACL_SELECT | ACL_DELETE))
+    if (pairs == NULL || !cloaca_open_tables(&tables, ACL_SELECT | ACL_UPDATE | ACL_DELETE))
         return cloaca_sql_path(fcinfo, &twin);
     done = finish_pairs(&tables, pairs, count);
     cloaca_close_tables(&tables);

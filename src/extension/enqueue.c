@@ -101,6 +101,7 @@ static bool begin(FunctionCallInfo fcinfo, Enqueue *enqueue)
     enqueue->now = cloaca_now();
     if (!are_plain(fcinfo) || !find_due(fcinfo, enqueue) || !cloaca_open_tables(&enqueue->tables, ACL_SELECT | ACL_INSERT))
         return false;
+    CommandCounterIncrement();
     share_values(fcinfo, enqueue);
     return true;
 }

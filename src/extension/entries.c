@@ -14,9 +14,11 @@
 #include "extension.h"
 
 #include "access/nbtree.h"
+#include "catalog/pg_collation.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
+#include "utils/builtins.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
@@ -28,6 +30,7 @@ static Buffer descend(CloacaEntries *entries, OffsetNumber *offset);
 static void read_from(CloacaEntries *entries, Buffer leaf, OffsetNumber offset);
 static Reading read_page(CloacaEntries *entries, Page page, OffsetNumber offset);
 static bool add_tuple(CloacaEntries *entries, IndexTuple tuple, OffsetNumber offset);
+static bool is_of_queue(const CloacaEntries *entries, const char *data);
 static void mark_dead(CloacaEntries *entries);
 
 void cloaca_begin_entries(CloacaEntries *entries, Relation table, Relation index, Datum queue)
@@ -182,16 +185,15 @@ static Reading read_page(CloacaEntries *entries, Page page, OffsetNumber offset)
  */
 static bool add_tuple(CloacaEntries *entries, IndexTuple tuple, OffsetNumber offset)
 {
-    const char *queue = (const char *) entries->pattern + IndexInfoFindDataOffset(entries->pattern->t_info);
     const char *data = (const char *) tuple + IndexInfoFindDataOffset(tuple->t_info);
     bool is_posting = BTreeTupleIsPosting(tuple);
     int places = is_posting ? BTreeTupleGetNPosting(tuple) : 1;
     CloacaEntry entry = {.offset = offset, .is_shared = is_posting};
     Size at;
 
-    if (memcmp(queue, data, entries->queue_size) != 0)
+    if (!is_of_queue(entries, data))
         return false;
-    at = att_align_nominal(entries->queue_size, TYPALIGN_SHORT);
+    at = att_align_nominal(VARSIZE_ANY(data), TYPALIGN_SHORT);
     memcpy(&entry.priority, data + at, sizeof(entry.priority));
     at = att_align_nominal(at + sizeof(entry.priority), TYPALIGN_DOUBLE);
     memcpy(&entry.key, data + at, sizeof(entry.key));
@@ -204,6 +206,17 @@ static bool add_tuple(CloacaEntries *entries, IndexTuple tuple, OffsetNumber off
     }
     entries->last_tid = entry.tid;
     return true;
+}
+
+/* The same bytes, mostly; a long name may be compressed in one entry and not in another. */
+static bool is_of_queue(const CloacaEntries *entries, const char *data)
+{
+    const char *queue = (const char *) entries->pattern + IndexInfoFindDataOffset(entries->pattern->t_info);
+
+    if (VARSIZE_ANY(data) == entries->queue_size && memcmp(queue, data, entries->queue_size) == 0)
+        return true;
+    return (VARATT_IS_COMPRESSED(data) || VARATT_IS_COMPRESSED(queue)) &&
+           DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, PointerGetDatum(queue), PointerGetDatum(data)));
 }
 
 /* Tells others that the entries are dead, if they are where they were. */

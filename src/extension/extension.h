@@ -249,6 +249,8 @@ extern void cloaca_end_entries(CloacaEntries *entries);
 
 /* transaction.c: what is to happen when the transaction ends */
 
+/* A queue by the names of the tenant's schema and its own; false when there is no such tenant that the caller may use. */
+extern bool cloaca_named_queue(text *schema, text *name, CloacaQueue *queue);
 /* Tasks that are claimable once this transaction commits; `first` is the lowest of their keys. */
 extern void cloaca_note_tasks(const CloacaQueue *queue, int16 priority, CloacaKey first, int64 count, TimestampTz now);
 /* A task that was claimed, and is claimable again should this transaction abort. */

@@ -66,14 +66,18 @@ static Oid table_of(const char *schema);
 /* note_claimed(tenant, queue, priority, run_at, task, lease_id, lease_until): what the direct path does itself. */
 Datum cloaca_note_claimed_call(PG_FUNCTION_ARGS)
 {
-    char *schema = text_to_cstring(PG_GETARG_TEXT_PP(0));
-    text *name = PG_GETARG_TEXT_PP(1);
-    CloacaKey key = {PG_GETARG_TIMESTAMPTZ(3), PG_GETARG_INT64(4)};
-    CloacaQueue queue = cloaca_queue(table_of(schema), VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+    CloacaQueue queue;
 
-    cloaca_note_claimed(&queue, PG_GETARG_INT16(2), key);
-    if (cloaca_bind_leases)
-        cloaca_bind_lease(schema, key.id, PG_GETARG_INT64(5), PG_GETARG_TIMESTAMPTZ(6));
+    for (int i = 0; i < PG_NARGS(); i++) {
+        if (PG_ARGISNULL(i))
+            PG_RETURN_VOID();
+    }
+    if (cloaca_named_queue(PG_GETARG_TEXT_PP(0), PG_GETARG_TEXT_PP(1), &queue)) {
+        cloaca_note_claimed(&queue, PG_GETARG_INT16(2), (CloacaKey){PG_GETARG_TIMESTAMPTZ(3), PG_GETARG_INT64(4)});
+        if (cloaca_bind_leases)
+            cloaca_bind_lease(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_INT64(4), PG_GETARG_INT64(5),
+                              PG_GETARG_TIMESTAMPTZ(6));
+    }
     PG_RETURN_VOID();
 }
 

@@ -50,32 +50,39 @@ enum { QUEUE_NAME = 1, QUEUE_PAUSED, QUEUE_LEASE, QUEUE_MAX_ATTEMPTS, QUEUE_RETR
 typedef struct Column {
     const char *name;
     Oid type;
+    bool is_not_null;
 } Column;
 
 static const Column task_columns[] = {
-    {"id", INT8OID},
-    {"run_at", TIMESTAMPTZOID},
-    {"enqueued_at", TIMESTAMPTZOID},
-    {"max_attempts", INT4OID},
-    {"priority", INT2OID},
-    {"cancelled", BOOLOID},
-    {"worker", TEXTOID},
-    {"lease_id", INT8OID},
-    {"lease_until", TIMESTAMPTZOID},
-    {"claimed_at", TIMESTAMPTZOID},
-    {"attempt", INT4OID},
-    {"queue", TEXTOID},
-    {"name", TEXTOID},
-    {"key", TEXTOID},
-    {"execution", INT8OID},
-    {"payload", JSONBOID},
-    {"retry", JSONBOID},
-    {"errors", JSONBOID},
+    {"id", INT8OID, true},
+    {"run_at", TIMESTAMPTZOID, true},
+    {"enqueued_at", TIMESTAMPTZOID, true},
+    {"max_attempts", INT4OID, true},
+    {"priority", INT2OID, true},
+    {"cancelled", BOOLOID, true},
+    {"worker", TEXTOID, false},
+    {"lease_id", INT8OID, false},
+    {"lease_until", TIMESTAMPTZOID, false},
+    {"claimed_at", TIMESTAMPTZOID, false},
+    {"attempt", INT4OID, true},
+    {"queue", TEXTOID, true},
+    {"name", TEXTOID, true},
+    {"key", TEXTOID, false},
+    {"execution", INT8OID, false},
+    {"payload", JSONBOID, true},
+    {"retry", JSONBOID, false},
+    {"errors", JSONBOID, false},
 };
 
 static const Column queue_columns[] = {
-    {"queue", TEXTOID},  {"paused", BOOLOID},        {"lease", INTERVALOID},         {"max_attempts", INT4OID},
-    {"retry", JSONBOID}, {"retention", INTERVALOID}, {"key_retention", INTERVALOID}, {"created_at", TIMESTAMPTZOID},
+    {"queue", TEXTOID, true},
+    {"paused", BOOLOID, true},
+    {"lease", INTERVALOID, true},
+    {"max_attempts", INT4OID, true},
+    {"retry", JSONBOID, true},
+    {"retention", INTERVALOID, true},
+    {"key_retention", INTERVALOID, true},
+    {"created_at", TIMESTAMPTZOID, true},
 };
 
 /* What a remembered tenant is known by: the role, and the setting cloaca.tenant. */
@@ -96,7 +103,8 @@ typedef struct Tenant {
 } Tenant;
 
 static HTAB *tenants;
-static Oid registry; /* the table cloaca.tenant */
+static uint64 forgettings; /* how often something was forgotten */
+static Oid registry;       /* the table cloaca.tenant */
 
 static bool may_write_directly(void);
 static Tenant *find_tenant(void);
@@ -131,6 +139,8 @@ bool cloaca_open_tables(CloacaTables *tables, AclMode mode)
 
     if (!may_write_directly())
         return false;
+    /* What others took away is to be noticed in a long transaction, too. */
+    AcceptInvalidationMessages();
     tenant = find_tenant();
     if (!is_permitted(tenant, mode))
         return false;
@@ -184,8 +194,8 @@ void cloaca_read_settings(const CloacaTables *tables, Datum queue, CloacaSetting
 
 static bool may_write_directly(void)
 {
-    return cloaca_direct && XactIsoLevel == XACT_READ_COMMITTED && !XactReadOnly && !RecoveryInProgress() &&
-           !IsInParallelMode();
+    return cloaca_direct && strlen(cloaca_tenant_setting) < NAMEDATALEN && XactIsoLevel == XACT_READ_COMMITTED &&
+           !XactReadOnly && !RecoveryInProgress() && !IsInParallelMode();
 }
 
 /* The tenant of this call, which cloaca.current_tenant() names when nothing is remembered. */
@@ -218,7 +228,10 @@ static void know_tenant(Tenant *tenant)
 {
     static SPIPlanPtr plan;
     Oid own = get_namespace_oid("cloaca", true);
+    uint64 before;
 
+    registry = OidIsValid(own) ? get_relname_relid("tenant", own) : InvalidOid;
+    before = forgettings;
     SPI_connect();
     if (plan == NULL) {
         plan = SPI_prepare("select cloaca.current_tenant()", 0, NULL);
@@ -230,13 +243,11 @@ static void know_tenant(Tenant *tenant)
     namestrcpy(&tenant->tables.schema, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
     SPI_finish();
 
-    registry = OidIsValid(own) ? get_relname_relid("tenant", own) : InvalidOid;
-    tenant->is_known = true;
     tenant->schema = get_namespace_oid(NameStr(tenant->tables.schema), true);
     tenant->task = OidIsValid(tenant->schema) ? get_relname_relid("cloaca_task", tenant->schema) : InvalidOid;
     tenant->queue = OidIsValid(tenant->schema) ? get_relname_relid("cloaca_queue", tenant->schema) : InvalidOid;
-    if (!OidIsValid(tenant->task) || !OidIsValid(tenant->queue))
-        tenant->is_known = false;
+    /* Should something have changed in the meantime, this call goes the SQL path and the next one asks again. */
+    tenant->is_known = before == forgettings && OidIsValid(tenant->task) && OidIsValid(tenant->queue);
 }
 
 /* What SQL would ask for. Privileges on single columns are left to it. */
@@ -253,6 +264,8 @@ static bool is_permitted(const Tenant *tenant, AclMode mode)
 static bool see_tables(Tenant *tenant, Relation task, Relation queue)
 {
     CloacaTables *tables = &tenant->tables;
+    uint64 before = forgettings;
+    bool is_plain;
 
     if (tenant->is_seen)
         return tenant->is_plain;
@@ -261,13 +274,13 @@ static bool see_tables(Tenant *tenant, Relation task, Relation queue)
         tenant->is_known = false;
         return false;
     }
-    tenant->is_seen = true;
-    tenant->is_plain = !OidIsValid(get_extension_oid("citus", true)) &&
-                       is_plain_table(task, task_columns, lengthof(task_columns)) &&
-                       is_plain_table(queue, queue_columns, lengthof(queue_columns)) && see_task_indexes(task, tables) &&
-                       see_queue_index(queue, tables);
-    tables->sequence = tenant->is_plain ? compat_identity_sequence(task, TASK_ID) : InvalidOid;
-    tenant->is_plain = tenant->is_plain && OidIsValid(tables->sequence);
+    is_plain = !OidIsValid(get_extension_oid("citus", true)) && is_plain_table(task, task_columns, lengthof(task_columns)) &&
+               is_plain_table(queue, queue_columns, lengthof(queue_columns)) && see_task_indexes(task, tables) &&
+               see_queue_index(queue, tables);
+    tables->sequence = is_plain ? compat_identity_sequence(task, TASK_ID) : InvalidOid;
+    tenant->is_plain = is_plain && OidIsValid(tables->sequence);
+    /* What changed while we looked is looked at again the next time. */
+    tenant->is_seen = before == forgettings;
     return tenant->is_plain;
 }
 
@@ -286,6 +299,7 @@ static bool is_plain_table(Relation relation, const Column *columns, int count)
         const FormData_pg_attribute *attribute = TupleDescAttr(descriptor, i);
 
         if (attribute->attisdropped || attribute->atttypid != columns[i].type || attribute->atthasmissing ||
+            attribute->attnotnull != columns[i].is_not_null || attribute->attgenerated != '\0' || attribute->atttypmod != -1 ||
             strcmp(NameStr(attribute->attname), columns[i].name) != 0)
             return false;
     }
@@ -327,7 +341,7 @@ static bool see_queue_index(Relation queue, CloacaTables *tables)
     Relation index;
     bool is_known;
 
-    tables->queue_index = RelationGetPrimaryKeyIndex(queue);
+    tables->queue_index = compat_primary_key_index(queue);
     if (!OidIsValid(tables->queue_index))
         return false;
     index = index_open(tables->queue_index, AccessShareLock);
@@ -387,6 +401,7 @@ static void forget_relation(Datum argument, Oid relation)
     HASH_SEQ_STATUS scan;
     Tenant *tenant;
 
+    forgettings++;
     if (tenants == NULL)
         return;
     if (!OidIsValid(relation) || relation == registry)
@@ -403,6 +418,7 @@ static void forget_tenants(Datum argument, int cache, uint32 hash)
     HASH_SEQ_STATUS scan;
     Tenant *tenant;
 
+    forgettings++;
     if (tenants == NULL)
         return;
     hash_seq_init(&scan, tenants);

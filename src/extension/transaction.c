@@ -16,6 +16,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_namespace.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "tcop/utility.h"
@@ -54,6 +55,7 @@ static int kept_synchronous_commit = -1;
 static ProcessUtility_hook_type next_utility_hook;
 
 static void add_note(NoteKind kind, const CloacaQueue *queue, int16 priority, CloacaKey first, int64 count);
+static void add_nested(Note added);
 static void on_transaction(XactEvent event, void *argument);
 static void on_subtransaction(SubXactEvent event, SubTransactionId own, SubTransactionId parent, void *argument);
 static void decide_commit(void);
@@ -75,18 +77,27 @@ Datum cloaca_refuse_transaction(PG_FUNCTION_ARGS)
  */
 Datum cloaca_note_ready(PG_FUNCTION_ARGS)
 {
-    char *schema = text_to_cstring(PG_GETARG_TEXT_PP(0));
-    Oid namespace = get_namespace_oid(schema, true);
-    Oid table = OidIsValid(namespace) ? get_relname_relid("cloaca_task", namespace) : InvalidOid;
-    text *name = PG_GETARG_TEXT_PP(1);
-    CloacaQueue queue = cloaca_queue(table, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+    CloacaQueue queue;
 
-    if (PG_ARGISNULL(2))
+    if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || !cloaca_named_queue(PG_GETARG_TEXT_PP(0), PG_GETARG_TEXT_PP(1), &queue))
+        PG_RETURN_VOID();
+    if (PG_ARGISNULL(2) || PG_ARGISNULL(3) || PG_ARGISNULL(4) || PG_ARGISNULL(5))
         add_note(NOTE_DUE, &queue, 0, (CloacaKey){PG_INT64_MIN, 0}, 0);
     else
         cloaca_note_tasks(&queue, PG_GETARG_INT16(2), (CloacaKey){PG_GETARG_TIMESTAMPTZ(3), PG_GETARG_INT64(4)},
                           PG_GETARG_INT64(5), cloaca_now());
     PG_RETURN_VOID();
+}
+
+bool cloaca_named_queue(text *schema, text *name, CloacaQueue *queue)
+{
+    Oid namespace = get_namespace_oid(text_to_cstring(schema), true);
+    Oid table = InvalidOid;
+
+    if (OidIsValid(namespace) && compat_schema_aclcheck(namespace, GetUserId(), ACL_USAGE) == ACLCHECK_OK)
+        table = get_relname_relid("cloaca_task", namespace);
+    *queue = cloaca_queue(table, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+    return OidIsValid(table);
 }
 
 void cloaca_register_callbacks(void)
@@ -144,16 +155,19 @@ void cloaca_claim_ends(void)
 /* Adds a note, or widens a near one of the same kind and level. */
 static void add_note(NoteKind kind, const CloacaQueue *queue, int16 priority, CloacaKey first, int64 count)
 {
-    int nesting = GetCurrentTransactionNestLevel();
+    add_nested((Note){kind, GetCurrentTransactionNestLevel(), *queue, priority, first, count});
+}
 
-    for (int i = note_count - 1; kind != NOTE_ENDED && i >= Max(0, note_count - NEAR_NOTES); i--) {
+static void add_nested(Note added)
+{
+    for (int i = note_count - 1; added.kind != NOTE_ENDED && i >= Max(0, note_count - NEAR_NOTES); i--) {
         Note *note = &notes[i];
 
-        if (note->kind == kind && note->nesting == nesting && note->priority == priority && note->queue.hash == queue->hash &&
-            note->queue.table == queue->table) {
-            note->count += count;
-            if (cloaca_key_less(first, note->first))
-                note->first = first;
+        if (note->kind == added.kind && note->nesting == added.nesting && note->priority == added.priority &&
+            note->queue.hash == added.queue.hash && note->queue.table == added.queue.table) {
+            note->count += added.count;
+            if (cloaca_key_less(added.first, note->first))
+                note->first = added.first;
             return;
         }
     }
@@ -164,7 +178,7 @@ static void add_note(NoteKind kind, const CloacaQueue *queue, int16 priority, Cl
         notes = repalloc_huge(notes, (Size) note_limit * 2 * sizeof(Note));
         note_limit *= 2;
     }
-    notes[note_count++] = (Note){kind, nesting, *queue, priority, first, count};
+    notes[note_count++] = added;
 }
 
 static void on_transaction(XactEvent event, void *argument)
@@ -193,22 +207,24 @@ static void on_transaction(XactEvent event, void *argument)
 static void on_subtransaction(SubXactEvent event, SubTransactionId own, SubTransactionId parent, void *argument)
 {
     int nesting = GetCurrentTransactionNestLevel();
-    int kept = 0;
+    int end = note_count;
+    int first = end;
 
     if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
         return;
-    for (int i = 0; i < note_count; i++) {
-        bool is_own = notes[i].nesting >= nesting;
+    /* Its notes are the last ones. */
+    while (first > 0 && notes[first - 1].nesting >= nesting)
+        first--;
+    note_count = first;
+    for (int i = first; i < end; i++) {
+        Note note = notes[i];
 
-        if (is_own && event == SUBXACT_EVENT_ABORT_SUB) {
-            keep_promise(&notes[i], false);
-            continue;
-        }
-        if (is_own)
-            notes[i].nesting = nesting - 1;
-        notes[kept++] = notes[i];
+        note.nesting = nesting - 1;
+        if (event == SUBXACT_EVENT_ABORT_SUB)
+            keep_promise(&note, false);
+        else
+            add_nested(note);
     }
-    note_count = kept;
 }
 
 static void decide_commit(void)

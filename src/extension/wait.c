@@ -165,12 +165,18 @@ static bool wait_until_ready(Wait *wait)
     bool all = true;
 
     for (;;) {
+        bool ready;
+
+        /* What a look allocates is not to last until the end of the call. */
         MemoryContextReset(wait->round);
+        MemoryContextSwitchTo(wait->round);
         EnsurePortalSnapshotExists();
         find_table(wait);
         wait->at = cloaca_now();
         wait->real = GetCurrentTimestamp();
-        if (look_round(wait, all || !cloaca_sleepers_entered()))
+        ready = look_round(wait, all || !cloaca_sleepers_entered());
+        MemoryContextSwitchTo(wait->memory);
+        if (ready)
             return true;
         SPI_commit();
         /* Whoever enters looks again: a commit may have come before. */
@@ -360,6 +366,8 @@ static bool look_by_sql(Wait *wait, const int *numbers, int count)
 /* Runs a statement that returns one row, with the plan of the first time. */
 static void run(SPIPlanPtr *plan, const char *sql, int count, Oid *types, Datum *values, const char *nulls)
 {
+    MemoryContext caller = CurrentMemoryContext;
+
     if (*plan == NULL) {
         SPIPlanPtr prepared = SPI_prepare(sql, count, types);
 
@@ -369,6 +377,7 @@ static void run(SPIPlanPtr *plan, const char *sql, int count, Oid *types, Datum 
     }
     if (SPI_execute_plan(*plan, values, nulls, false, 0) != SPI_OK_SELECT || SPI_processed != 1)
         elog(ERROR, "could not execute \"%s\"", sql);
+    MemoryContextSwitchTo(caller);
 }
 
 /* ---------------------------------------------------------------------------------------------------------------------- sleep
