@@ -8,8 +8,8 @@ use strict;
 use warnings;
 use FindBin qw($Bin);
 use lib $Bin;
+use dialogue;
 use recovery;
-use session;
 use Test::More;
 
 recovery::under_cluster(
@@ -57,8 +57,8 @@ crash();
 done_testing();
 
 sub begin {
-    $session = session->new($url);
-    $watcher = session->new($url);
+    $session = dialogue->new($url);
+    $watcher = dialogue->new($url);
     $session->ask('create temp table own (body text)');
     $session->ask($claim);
     $wal_writer = $watcher->ask("select pid from pg_stat_activity where backend_type = 'walwriter'");
@@ -223,8 +223,8 @@ sub restart {
 }
 
 sub begin_again {
-    $session = session->new($url);
-    $watcher = session->new($url);
+    $session = dialogue->new($url);
+    $watcher = dialogue->new($url);
     $wal_writer = $watcher->ask("select pid from pg_stat_activity where backend_type = 'walwriter'");
     kill 'STOP', $wal_writer or die "the WAL writer cannot be stopped: $!\n";
 }

@@ -8,11 +8,12 @@ use strict;
 use warnings;
 use FindBin qw($Bin);
 use lib $Bin;
+use dialogue;
 use modes;
 use recovery;
-use session;
 use standby;
 use JSON::PP ();
+use POSIX ();
 use Test::More;
 
 modes::under_clusters('preloaded' => ['--preload'], 'not preloaded' => []);
@@ -23,6 +24,11 @@ my $task_table = recovery::table($url, 'task');
 my $insert = "insert into $task_table (queue, name, priority, run_at, max_attempts, enqueued_at, payload)";
 my ($queue, $cases) = ('', 0);
 my ($claimer, $other);    # sessions
+my %benches;    # by their process ids
+
+END {
+    kill 'INT', keys %benches if %benches;
+}
 
 recovery::must($url, 'create extension cloaca');
 hidden();
@@ -63,8 +69,8 @@ sub finds {
 sub begin {
     my ($interval) = @_;
     $queue = 'queue' . ++$cases;
-    $other = session->new($url, 'cloaca.repair_interval' => $interval);
-    $claimer = session->new($url, 'cloaca.repair_interval' => $interval);
+    $other = dialogue->new($url, 'cloaca.repair_interval' => $interval);
+    $claimer = dialogue->new($url, 'cloaca.repair_interval' => $interval);
     $claimer->ask("select set_config('cloaca.clock', (clock_timestamp() + interval '1 hour')::text, false)");
 }
 
@@ -462,7 +468,7 @@ sub pages {
 sub many_queues {
     my $count = 20_000;
     recovery::must($url, "select cloaca.create_tenant('few', 'few_user')");
-    my $holder = session->new($url);
+    my $holder = dialogue->new($url);
     $holder->ask('begin isolation level repeatable read; select 1');
     begin('1h');
     $claimer->ask("set cloaca.clock = ''");
@@ -489,7 +495,7 @@ sub many_queues {
 
 # While a snapshot is held that still sees them, nobody can clear the finished tasks away.
 sub held_snapshot {
-    my $holder = session->new($url);
+    my $holder = dialogue->new($url);
     $holder->ask('begin isolation level repeatable read; select 1');
     begin('1h');
     $claimer->ask("set cloaca.clock = ''");
@@ -613,12 +619,14 @@ sub start_bench {
         open STDERR, '>', "$recovery::folder/$name.err" or die;
         exec "$ENV{CLOACA_PGBIN}/pgbench", '-n', '-f', $file, '-c', $clients, '-T', $seconds or POSIX::_exit(127);
     }
+    $benches{$pid} = 1;
     return $pid;
 }
 
 sub reap_bench {
     my ($pid) = @_;
     waitpid $pid, 0;
+    delete $benches{$pid};
     return $?;
 }
 
@@ -632,8 +640,8 @@ sub crash {
         recovery::kill_postmaster();
         $_->close for $claimer, $other;
         recovery::start_postmaster();
-        $other = session->new($url);
-        $claimer = session->new($url, 'cloaca.repair_interval' => '1h');
+        $other = dialogue->new($url);
+        $claimer = dialogue->new($url, 'cloaca.repair_interval' => '1h');
         return $task;
     });
 }
@@ -644,7 +652,7 @@ sub promotion {
     finds('a promoted standby', OWN, sub {
         my ($claimed) = held('begin');
         pass_over();
-        $there = session->new($standby, 'cloaca.repair_interval' => '1h');
+        $there = dialogue->new($standby, 'cloaca.repair_interval' => '1h');
         die "the standby lags behind:\n" . standby::log_text() unless standby::wait_for($url, $standby);
         like($there->ask("select cloaca.claim('$queue')"), qr/^ERROR: .*(read-only|recovery)/, 'a standby gives no task');
         is(recovery::must($standby, 'select pg_promote()'), 't', 'the standby is promoted');
@@ -653,6 +661,6 @@ sub promotion {
         return $claimed;
     });
     my $task = recovery::must($standby, "select task from cloaca.enqueue('task', queue => '$queue')");
-    my $again = session->new($standby);
+    my $again = dialogue->new($standby);
     is($again->ask("select task from cloaca.claim('$queue')"), $task, 'the promoted standby goes on');
 }

@@ -1,5 +1,5 @@
 # A psql that stays: its transactions, settings and cursors live from one question to the next. Errors are part of what it says.
-package session;
+package dialogue;
 use strict;
 use warnings;
 use IPC::Open2 qw(open2);
@@ -15,7 +15,7 @@ END {
     }
 }
 
-# With settings of the session: session->new($url, 'cloaca.repair_interval' => '1h').
+# With settings of the session: dialogue->new($url, 'cloaca.repair_interval' => '1h').
 sub new {
     my ($class, $url, %settings) = @_;
     my $pid = open2(my $output, my $input, 'sh', '-c', 'exec psql -X -A -t -q -v VERBOSITY=terse "$0" 2>&1', $url);
