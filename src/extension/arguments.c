@@ -41,8 +41,8 @@ bool cloaca_is_length(const Interval *length, bool positive, int64 *microseconds
 {
     int64 seconds;
 
-    if (abs(length->month) > 1200 || abs(length->day) > 36525 || length->time > LONGEST_SECONDS * USECS_PER_SEC ||
-        length->time < -LONGEST_SECONDS * USECS_PER_SEC)
+    if (length->month < -1200 || length->month > 1200 || length->day < -36525 || length->day > 36525 ||
+        length->time > LONGEST_SECONDS * USECS_PER_SEC || length->time < -LONGEST_SECONDS * USECS_PER_SEC)
         return false;
     seconds = (int64) (length->month / MONTHS_PER_YEAR) * 31557600 + (int64) (length->month % MONTHS_PER_YEAR) * 2592000 +
               (int64) length->day * SECS_PER_DAY;

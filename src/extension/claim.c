@@ -216,7 +216,7 @@ static bool take_level(Claim *claim)
         return false;
     claim->flux = (CloacaKey){PG_INT64_MAX, PG_INT64_MAX};
     claim->first_end = DT_NOEND;
-    swept = (cursor.is_urgent || claims_since_sweep >= SWEEP_EVERY) && sweep(claim, &cursor);
+    swept = (cursor.is_urgent || cursor.has_ended || claims_since_sweep >= SWEEP_EVERY) && sweep(claim, &cursor);
     if (claim->found < claim->max && take_due(claim, &cursor)) {
         bool is_next = claim->entries.entry.priority != priority;
 
@@ -252,6 +252,7 @@ static bool take_due(Claim *claim, const CloacaCursor *cursor)
         passed = cloaca_key_less(unseen, passed) ? unseen : passed;
         passed = cloaca_key_less(claim->flux, passed) ? claim->flux : passed;
     }
+    cloaca_noted_passed(&claim->queue, cursor->priority, passed);
     cloaca_cursor_advance(cursor, passed, claim->first_end);
     return is_at_entry;
 }
@@ -282,17 +283,21 @@ static bool may_take(Claim *claim)
 /* Looks at a piece of what is below the cursor, if it is time for that. */
 static bool sweep(Claim *claim, CloacaCursor *cursor)
 {
+    int before = claim->found;
     int64 begun;
     int64 limit;
 
-    if (!cursor->sweeps)
+    /* What this transaction made claimable may be below, and comes first. */
+    if (!cursor->sweeps || cloaca_key_less(cloaca_noted_start(&claim->queue, cursor->priority, cursor->start), cursor->start))
         return false;
     begun = cloaca_monotonic();
     limit = cursor->is_urgent ? SWEEP_LIMIT : Min((begun - last_sweep) / SWEEP_SHARE, SWEEP_LIMIT);
+    if (cursor->has_ended)
+        limit = Max(limit, SWEEP_PIECE);
     if (limit < SWEEP_PIECE)
         return false;
     /* Leases that ended after the last look below had passed them are a reason to begin another at once. */
-    if (sweep_until(claim, cursor, begun + limit)) {
+    if (sweep_until(claim, cursor, begun + limit) && claim->found == before) {
         cursor->sweep = CLOACA_FIRST_KEY;
         sweep_until(claim, cursor, begun + limit);
     }

@@ -29,17 +29,23 @@
 #define LOCAL_SETS 256
 #define REMEMBERED_LOWERINGS 8
 
+/* One time that a cursor was lowered, or several of them taken together. */
+typedef struct Lowering {
+    uint64 generation; /* the last of them */
+    CloacaKey to;      /* the lowest of them */
+} Lowering;
+
 typedef struct Place {
     CloacaQueue queue;
     int16 priority;
     bool is_used;
+    bool is_urgent;    /* the present look below found something, and there may be more */
     uint64 created;    /* never the same for two cursors in one place */
     uint64 generation; /* how often it was lowered */
-    CloacaKey lowered[REMEMBERED_LOWERINGS];
+    Lowering lowered[REMEMBERED_LOWERINGS];
     CloacaKey start;
-    CloacaKey sweep;        /* how far below `start` the present look below has come */
-    bool is_urgent;         /* that found something, and there may be more */
-    int64 sweep_at;         /* when the next piece of it is due, on the monotonic clock */
+    CloacaKey sweep;        /* how far below `start` the present look below has come; the first key: there is none */
+    int64 swept_at;         /* when the last one ended, on the monotonic clock */
     TimestampTz next_lease; /* when the first lease below `start` ends, as far as is known, ... */
     TimestampTz seen_lease; /* ... and as far as the present look below has seen */
     uint64 last_used;
@@ -55,6 +61,8 @@ static Set *sets;
 static uint32 set_count;
 static bool is_shared;
 
+static bool is_known(void);
+static void remember_lowering(Place *place, CloacaKey to);
 static Set *lock_set(const CloacaQueue *queue, int16 priority);
 static Place *find_place(Set *set, const CloacaQueue *queue, int16 priority);
 static Place *make_place(Set *set, const CloacaQueue *queue, int16 priority);
@@ -97,7 +105,7 @@ void cloaca_cursor_read(const CloacaQueue *queue, int16 priority, TimestampTz at
 
     if (place == NULL) {
         place = make_place(set, queue, priority);
-        place->sweep_at = now + (int64) cloaca_repair_interval * 1000;
+        place->swept_at = now;
     }
     place->last_used = ++set->ticks;
     *cursor = (CloacaCursor){.queue = *queue,
@@ -105,10 +113,12 @@ void cloaca_cursor_read(const CloacaQueue *queue, int16 priority, TimestampTz at
                              .start = place->start,
                              .created = place->created,
                              .generation = place->generation,
-                             .sweeps = now >= place->sweep_at || place->is_urgent || at >= place->next_lease,
-                             .is_urgent = place->is_urgent || at >= place->next_lease,
+                             .is_urgent = place->is_urgent,
+                             .has_ended = at >= place->next_lease,
                              .next_lease = place->next_lease,
                              .sweep = place->sweep};
+    cursor->sweeps = cursor->is_urgent || cursor->has_ended || cloaca_key_less(CLOACA_FIRST_KEY, cursor->sweep) ||
+                     now >= place->swept_at + (int64) cloaca_repair_interval * 1000;
     SpinLockRelease(&set->lock);
 }
 
@@ -120,11 +130,9 @@ void cloaca_cursor_advance(const CloacaCursor *cursor, CloacaKey to, TimestampTz
     if (place) {
         place->next_lease = Min(place->next_lease, lease);
         place->seen_lease = Min(place->seen_lease, lease);
-    }
-    if (place && place->generation - cursor->generation <= REMEMBERED_LOWERINGS) {
-        for (uint64 i = cursor->generation; i < place->generation; i++) {
-            if (cloaca_key_less(place->lowered[i % REMEMBERED_LOWERINGS], to))
-                to = place->lowered[i % REMEMBERED_LOWERINGS];
+        for (int i = 0; i < REMEMBERED_LOWERINGS; i++) {
+            if (place->lowered[i].generation > cursor->generation && cloaca_key_less(place->lowered[i].to, to))
+                to = place->lowered[i].to;
         }
         if (cloaca_key_less(place->start, to))
             place->start = to;
@@ -132,13 +140,18 @@ void cloaca_cursor_advance(const CloacaCursor *cursor, CloacaKey to, TimestampTz
     SpinLockRelease(&set->lock);
 }
 
+/* At the end of a transaction, when nothing may fail: a backend that has no cursors yet needs none. */
 void cloaca_cursor_lower(const CloacaQueue *queue, int16 priority, CloacaKey to)
 {
-    Set *set = lock_set(queue, priority);
-    Place *place = find_place(set, queue, priority);
+    Set *set;
+    Place *place;
 
+    if (!is_known())
+        return;
+    set = lock_set(queue, priority);
+    place = find_place(set, queue, priority);
     if (place) {
-        place->lowered[place->generation++ % REMEMBERED_LOWERINGS] = to;
+        remember_lowering(place, to);
         if (cloaca_key_less(to, place->start))
             place->start = to;
     }
@@ -162,7 +175,8 @@ bool cloaca_cursor_swept(const CloacaCursor *cursor, CloacaKey to, bool done, bo
         } else {
             place->seen_lease = Min(place->seen_lease, lease);
         }
-        place->sweep_at = done ? now + (int64) cloaca_repair_interval * 1000 : now;
+        if (done)
+            place->swept_at = now;
     }
     SpinLockRelease(&set->lock);
     return is_outdated;
@@ -188,6 +202,23 @@ int64 cloaca_monotonic(void)
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64) now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static bool is_known(void)
+{
+    return sets != NULL;
+}
+
+/* The newest last. There is room for few: the two oldest become one, which is then as low as the lower and as new as the newer.
+ */
+static void remember_lowering(Place *place, CloacaKey to)
+{
+    Lowering *lowered = place->lowered;
+
+    if (cloaca_key_less(lowered[0].to, lowered[1].to) && lowered[0].generation > 0)
+        lowered[1].to = lowered[0].to;
+    memmove(&lowered[0], &lowered[1], (REMEMBERED_LOWERINGS - 1) * sizeof(Lowering));
+    lowered[REMEMBERED_LOWERINGS - 1] = (Lowering){++place->generation, to};
 }
 
 static Set *lock_set(const CloacaQueue *queue, int16 priority)

@@ -226,6 +226,10 @@ static void mark_dead(CloacaEntries *entries)
 
     if (entries->dead_count == 0)
         return;
+    if (!RelationNeedsWAL(entries->index)) {
+        entries->dead_count = 0;
+        return;
+    }
     leaf = _bt_getbuf(entries->index, entries->block, BT_READ);
     if (BufferGetLSNAtomic(leaf) == entries->lsn) {
         Page page = BufferGetPage(leaf);

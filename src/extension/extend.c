@@ -123,8 +123,7 @@ static bool prolong(Extension *extension, int64 task, int64 lease_id, TimestampT
         values[TASK_LEASE_UNTIL - 1] = TimestampTzGetDatum(*until);
         result = cloaca_update_task(&extension->tables, slot, values, nulls, true, &root);
         if (result == TM_Ok) {
-            if (cloaca_bind_leases)
-                cloaca_bind_lease(NameStr(extension->tables.schema), task, lease_id, *until);
+            cloaca_prolong_bound_lease(lease_id, *until);
             return true;
         }
         if (result != TM_Updated && result != TM_Deleted)

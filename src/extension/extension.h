@@ -182,7 +182,8 @@ typedef struct CloacaCursor {
     uint64 created;    /* which cursor it was, and ... */
     uint64 generation; /* ... how often it had been lowered */
     bool sweeps;       /* this claim is to look below, from `sweep` on, ... */
-    bool is_urgent;    /* ... because something is known to be there */
+    bool is_urgent;    /* ... because something is known to be there, ... */
+    bool has_ended;    /* ... or because a lease may have ended there */
     CloacaKey sweep;
     TimestampTz next_lease; /* when the first lease below `start` ends, as far as is known */
 } CloacaCursor;
@@ -259,6 +260,8 @@ extern void cloaca_note_claimed(const CloacaQueue *queue, int16 priority, Cloaca
 extern void cloaca_note_ended(int64 lease_id);
 /* The lowest key of this level that this transaction made claimable, if it is below `start`. */
 extern CloacaKey cloaca_noted_start(const CloacaQueue *queue, int16 priority, CloacaKey start);
+/* A claim of this transaction has passed what it made claimable there. */
+extern void cloaca_noted_passed(const CloacaQueue *queue, int16 priority, CloacaKey to);
 /* Around everything that a claim writes: a transaction that wrote nothing else need not wait for the disk. */
 extern void cloaca_claim_begins(void);
 extern void cloaca_claim_ends(void);
@@ -282,6 +285,8 @@ extern bool cloaca_probe(const char *queue, size_t length, TimestampTz *due, boo
 
 /* lease.c: leases that end with the connection. Called at a claim of this session, and when a lease has ended. */
 extern void cloaca_bind_lease(const char *schema_name, int64 task, int64 lease_id, TimestampTz lease_until);
+/* Prolongs it if it is bound. */
+extern void cloaca_prolong_bound_lease(int64 lease_id, TimestampTz lease_until);
 extern void cloaca_unbind_lease(int64 lease_id);
 
 /* password.c */

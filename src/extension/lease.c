@@ -95,6 +95,14 @@ void cloaca_bind_lease(const char *schema_name, int64 task, int64 lease_id, Time
     namestrcpy(&lease->schema, schema_name);
 }
 
+void cloaca_prolong_bound_lease(int64 lease_id, TimestampTz lease_until)
+{
+    BoundLease *lease = bound ? hash_search(bound, &lease_id, HASH_FIND, NULL) : NULL;
+
+    if (lease)
+        lease->lease_until = lease_until;
+}
+
 void cloaca_unbind_lease(int64 lease_id)
 {
     if (bound)

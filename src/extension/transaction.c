@@ -35,7 +35,8 @@ typedef struct Note {
     int nesting; /* of the subtransaction that made it */
     CloacaQueue queue;
     int16 priority;
-    CloacaKey first; /* NOTE_ENDED: its id is the lease */
+    CloacaKey first;  /* NOTE_ENDED: its id is the lease */
+    CloacaKey resume; /* what this transaction's own claims have not passed */
     int64 count;
 } Note;
 
@@ -56,6 +57,7 @@ static ProcessUtility_hook_type next_utility_hook;
 
 static void add_note(NoteKind kind, const CloacaQueue *queue, int16 priority, CloacaKey first, int64 count);
 static void add_nested(Note added);
+static bool makes_claimable(const Note *note, const CloacaQueue *queue, int16 priority);
 static void on_transaction(XactEvent event, void *argument);
 static void on_subtransaction(SubXactEvent event, SubTransactionId own, SubTransactionId parent, void *argument);
 static void decide_commit(void);
@@ -130,11 +132,24 @@ CloacaKey cloaca_noted_start(const CloacaQueue *queue, int16 priority, CloacaKey
     for (int i = 0; i < note_count; i++) {
         const Note *note = &notes[i];
 
-        if ((note->kind == NOTE_READY || note->kind == NOTE_DUE) && note->priority == priority &&
-            note->queue.hash == queue->hash && note->queue.table == queue->table && cloaca_key_less(note->first, start))
-            start = note->first;
+        if (makes_claimable(note, queue, priority) && cloaca_key_less(note->resume, start))
+            start = note->resume;
     }
     return start;
+}
+
+void cloaca_noted_passed(const CloacaQueue *queue, int16 priority, CloacaKey to)
+{
+    for (int i = 0; i < note_count; i++) {
+        if (makes_claimable(&notes[i], queue, priority) && cloaca_key_less(notes[i].resume, to))
+            notes[i].resume = to;
+    }
+}
+
+static bool makes_claimable(const Note *note, const CloacaQueue *queue, int16 priority)
+{
+    return (note->kind == NOTE_READY || note->kind == NOTE_DUE) && note->priority == priority &&
+           note->queue.hash == queue->hash && note->queue.table == queue->table;
 }
 
 void cloaca_claim_begins(void)
@@ -155,7 +170,7 @@ void cloaca_claim_ends(void)
 /* Adds a note, or widens a near one of the same kind and level. */
 static void add_note(NoteKind kind, const CloacaQueue *queue, int16 priority, CloacaKey first, int64 count)
 {
-    add_nested((Note){kind, GetCurrentTransactionNestLevel(), *queue, priority, first, count});
+    add_nested((Note){kind, GetCurrentTransactionNestLevel(), *queue, priority, first, first, count});
 }
 
 static void add_nested(Note added)
@@ -168,6 +183,8 @@ static void add_nested(Note added)
             note->count += added.count;
             if (cloaca_key_less(added.first, note->first))
                 note->first = added.first;
+            if (cloaca_key_less(added.resume, note->resume))
+                note->resume = added.resume;
             return;
         }
     }
