@@ -19,14 +19,12 @@
 #include "extension.h"
 
 #include "access/genam.h"
-#include "access/heapam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
-#include "storage/bufpage.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/rel.h"
@@ -37,12 +35,16 @@
 PG_FUNCTION_INFO_V1(cloaca_claim);
 
 /* A piece of a sweep takes from PIECE to LIMIT microseconds, and a SHARE-th of the time at most. Claims that find something
- * make one only EVERY so many times, so that few of them take longer than the others. */
+ * make one only EVERY so many times, or when there was none for a time of PATIENCE, so that few of them take longer than the
+ * others. */
 #define SWEEP_PIECE 100
 #define SWEEP_LIMIT 1000
 #define SWEEP_SHARE 20
 #define SWEEP_EVERY 128
+#define SWEEP_PATIENCE (100 * 1000)
 #define SWEEP_CHECK 16
+/* After how many entries in vain a claim goes on where the cursor was before it was lowered. */
+#define SKIP_AFTER 256
 #define NO_PRIORITY (PG_INT16_MAX + 1)
 /* How long it may take from the clock to the index, where nobody lowers the cursor. */
 #define UNSEEN_TIME (10 * 1000)
@@ -216,7 +218,9 @@ static bool take_level(Claim *claim)
         return false;
     claim->flux = (CloacaKey){PG_INT64_MAX, PG_INT64_MAX};
     claim->first_end = DT_NOEND;
-    swept = (cursor.is_urgent || cursor.has_ended || claims_since_sweep >= SWEEP_EVERY) && sweep(claim, &cursor);
+    swept = (cursor.is_urgent || cursor.has_ended || claims_since_sweep >= SWEEP_EVERY ||
+             (cursor.sweeps && cloaca_monotonic() - last_sweep >= SWEEP_PATIENCE)) &&
+            sweep(claim, &cursor);
     if (claim->found < claim->max && take_due(claim, &cursor)) {
         bool is_next = claim->entries.entry.priority != priority;
 
@@ -237,14 +241,24 @@ static bool take_due(Claim *claim, const CloacaCursor *cursor)
 {
     CloacaKey passed = cloaca_noted_start(&claim->queue, cursor->priority, cursor->start);
     const CloacaEntry *entry = &claim->entries.entry;
+    int missed = 0;
     bool is_at_entry = seek(claim, cursor->priority, passed, claim->max - claim->found + SPARE_ENTRIES);
 
     while (is_at_entry && entry->priority == cursor->priority && entry->key.run_at <= claim->now) {
+        int before = claim->found;
+
         passed = after(entry->key);
         take(claim);
         if (claim->is_probe && claim->found > 0)
             passed = entry->key;
-        is_at_entry = claim->found < claim->max && cloaca_next_entry(&claim->entries);
+        missed = claim->found > before ? 0 : missed + 1;
+        if (missed > SKIP_AFTER && cloaca_key_less(passed, cursor->rest)) {
+            cloaca_cursor_skipped(cursor, passed);
+            passed = cursor->rest;
+            is_at_entry = seek(claim, cursor->priority, passed, claim->max - claim->found + SPARE_ENTRIES);
+        } else {
+            is_at_entry = claim->found < claim->max && cloaca_next_entry(&claim->entries);
+        }
     }
     if (!cloaca_cursors_shared()) {
         CloacaKey unseen = {claim->now - UNSEEN_TIME, PG_INT64_MIN};
@@ -380,15 +394,13 @@ static bool is_visible(Claim *claim)
 static void make_room(Claim *claim, BlockNumber block)
 {
     Size need = Min(Max(ROOM_LEAST, (Size) (claim->max - claim->found) * ROOM_FOR_ONE), BLCKSZ / 2);
-    Page page;
 
     if (BufferIsValid(claim->buffer) && BufferGetBlockNumber(claim->buffer) == block)
         return;
     ExecClearTuple(claim->slot);
     claim->buffer = ReleaseAndReadBuffer(claim->buffer, claim->tables.task, block);
-    page = BufferGetPage(claim->buffer);
-    if (!claim->is_probe && (PageIsFull(page) || PageGetHeapFreeSpace(page) < need))
-        heap_page_prune_opt(claim->tables.task, claim->buffer);
+    if (!claim->is_probe)
+        cloaca_make_room(&claim->tables, claim->buffer, need);
 }
 
 static bool is_claimable(Claim *claim)

@@ -44,6 +44,8 @@ typedef struct Place {
     uint64 generation; /* how often it was lowered */
     Lowering lowered[REMEMBERED_LOWERINGS];
     CloacaKey start;
+    CloacaKey rest;         /* up from `start` to here nothing is claimable but what lowered it */
+    bool is_partial;        /* the present look below did not begin at the first key */
     CloacaKey sweep;        /* how far below `start` the present look below has come; the first key: there is none */
     int64 swept_at;         /* when the last one ended, on the monotonic clock */
     TimestampTz next_lease; /* when the first lease below `start` ends, as far as is known, ... */
@@ -111,6 +113,7 @@ void cloaca_cursor_read(const CloacaQueue *queue, int16 priority, TimestampTz at
     *cursor = (CloacaCursor){.queue = *queue,
                              .priority = priority,
                              .start = place->start,
+                             .rest = place->rest,
                              .created = place->created,
                              .generation = place->generation,
                              .is_urgent = place->is_urgent,
@@ -136,6 +139,23 @@ void cloaca_cursor_advance(const CloacaCursor *cursor, CloacaKey to, TimestampTz
         }
         if (cloaca_key_less(place->start, to))
             place->start = to;
+        if (cloaca_key_less(place->rest, to))
+            place->rest = to;
+    }
+    SpinLockRelease(&set->lock);
+}
+
+void cloaca_cursor_skipped(const CloacaCursor *cursor, CloacaKey from)
+{
+    Set *set = lock_set(&cursor->queue, cursor->priority);
+    Place *place = same_place(set, cursor);
+
+    if (place) {
+        bool sweeps = cloaca_key_less(CLOACA_FIRST_KEY, place->sweep);
+
+        place->is_partial = place->is_partial || !sweeps;
+        place->sweep = sweeps && cloaca_key_less(place->sweep, from) ? place->sweep : from;
+        place->is_urgent = true;
     }
     SpinLockRelease(&set->lock);
 }
@@ -168,15 +188,14 @@ bool cloaca_cursor_swept(const CloacaCursor *cursor, CloacaKey to, bool done, bo
     if (place) {
         place->sweep = done ? CLOACA_FIRST_KEY : to;
         place->is_urgent = found && !done;
-        if (done) {
-            place->next_lease = Min(place->seen_lease, lease);
+        place->seen_lease = Min(place->seen_lease, lease);
+        if (done && !place->is_partial) {
+            place->next_lease = place->seen_lease;
             place->seen_lease = DT_NOEND;
-            is_outdated = place->next_lease <= at;
-        } else {
-            place->seen_lease = Min(place->seen_lease, lease);
-        }
-        if (done)
             place->swept_at = now;
+            is_outdated = place->next_lease <= at;
+        }
+        place->is_partial = place->is_partial && !done;
     }
     SpinLockRelease(&set->lock);
     return is_outdated;
@@ -254,7 +273,7 @@ static Place *make_place(Set *set, const CloacaQueue *queue, int16 priority)
     Place *place = victim(set, queue);
 
     *place = (Place){.queue = *queue, .priority = priority, .is_used = true, .created = ++set->ticks};
-    place->start = place->sweep = CLOACA_FIRST_KEY;
+    place->start = place->rest = place->sweep = CLOACA_FIRST_KEY;
     place->next_lease = place->seen_lease = DT_NOEND;
     return place;
 }

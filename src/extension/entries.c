@@ -155,7 +155,6 @@ static void read_from(CloacaEntries *entries, Buffer leaf, OffsetNumber offset)
         }
         if (P_RIGHTMOST(opaque))
             break;
-        CHECK_FOR_INTERRUPTS();
         leaf = _bt_relandgetbuf(entries->index, leaf, opaque->btpo_next, BT_READ);
         page = BufferGetPage(leaf);
         offset = P_FIRSTDATAKEY((BTPageOpaque) PageGetSpecialPointer(page));

@@ -17,6 +17,9 @@
 PG_FUNCTION_INFO_V1(cloaca_extend);
 PG_FUNCTION_INFO_V1(cloaca_extend_many);
 
+/* How much room there should be on the page for a new version. */
+#define ROOM_LEAST 1024
+
 /* By how much: the argument, or for each task what its queue says. */
 typedef struct Extension {
     CloacaTables tables;
@@ -109,6 +112,8 @@ static void end(Extension *extension)
 
 static bool prolong(Extension *extension, int64 task, int64 lease_id, TimestampTz *until)
 {
+    bool has_room = false;
+
     while (cloaca_lookup_held(&extension->rows, task, lease_id)) {
         TupleTableSlot *slot = extension->rows.slot;
         ItemPointerData root;
@@ -116,6 +121,13 @@ static bool prolong(Extension *extension, int64 task, int64 lease_id, TimestampT
         Datum values[TASK_COLUMNS];
         bool nulls[TASK_COLUMNS];
 
+        if (!has_room) {
+            /* Heartbeats would fill the page with old versions. */
+            has_room = true;
+            ExecClearTuple(slot);
+            cloaca_make_room(&extension->tables, extension->rows.buffer, ROOM_LEAST);
+            continue;
+        }
         slot_getallattrs(slot);
         memcpy(values, slot->tts_values, sizeof(values));
         memcpy(nulls, slot->tts_isnull, sizeof(nulls));

@@ -128,6 +128,8 @@ extern TM_Result cloaca_update_task(const CloacaTables *tables, struct TupleTabl
 extern TM_Result cloaca_delete_task(const CloacaTables *tables, struct TupleTableSlot *slot);
 /* Remembers the place of a task that was claimed, so that completing it needs no index. */
 extern void cloaca_remember_place(const CloacaTables *tables, int64 lease_id, ItemPointer root);
+/* Prunes a page that has not so much room; not while a slot holds a row of it. */
+extern void cloaca_make_room(const CloacaTables *tables, Buffer buffer, Size room);
 /* Enters a version of a task into its indexes; `fresh` when it is a new task, not a new version. */
 extern void cloaca_index_task(const CloacaTables *tables, Datum *values, const bool *nulls, ItemPointer tid, bool fresh);
 
@@ -178,7 +180,8 @@ static inline bool cloaca_key_less(CloacaKey one, CloacaKey other)
 typedef struct CloacaCursor {
     CloacaQueue queue;
     int16 priority;
-    CloacaKey start;   /* nothing claimable is below, as far as is known */
+    CloacaKey start;   /* nothing claimable is below, as far as is known, ... */
+    CloacaKey rest;    /* ... and up to here only what lowered it */
     uint64 created;    /* which cursor it was, and ... */
     uint64 generation; /* ... how often it had been lowered */
     bool sweeps;       /* this claim is to look below, from `sweep` on, ... */
@@ -196,6 +199,8 @@ extern void cloaca_cursor_read(const CloacaQueue *queue, int16 priority, Timesta
  * there. */
 extern void cloaca_cursor_advance(const CloacaCursor *cursor, CloacaKey to, TimestampTz lease);
 extern void cloaca_cursor_lower(const CloacaQueue *queue, int16 priority, CloacaKey to);
+/* A claim went on at `rest`, and left what is from here on to looks below. */
+extern void cloaca_cursor_skipped(const CloacaCursor *cursor, CloacaKey from);
 /* A part of the way below the cursor was looked at, up to `to`, or all of it when `done`; there is more where something was
  * found. `lease` is the first end of a lease that was seen. True when it is done and that has come: another look is needed. */
 extern bool cloaca_cursor_swept(const CloacaCursor *cursor, CloacaKey to, bool done, bool found, TimestampTz lease,

@@ -388,6 +388,8 @@ static void remember(void)
     tenants = hash_create("cloaca tenants", 16, &control, HASH_ELEM | HASH_BLOBS);
     if (!is_registered) {
         CacheRegisterRelcacheCallback(forget_relation, (Datum) 0);
+        /* A new version of the extension may want other tables. */
+        CacheRegisterSyscacheCallback(PROCOID, forget_tenants, (Datum) 0);
         CacheRegisterSyscacheCallback(NAMESPACEOID, forget_tenants, (Datum) 0);
         CacheRegisterSyscacheCallback(AUTHOID, forget_tenants, (Datum) 0);
         CacheRegisterSyscacheCallback(AUTHMEMMEMROLE, forget_tenants, (Datum) 0);

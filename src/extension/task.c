@@ -16,6 +16,7 @@
 #include "nodes/execnodes.h"
 #include "nodes/makefuncs.h"
 #include "storage/bufmgr.h"
+#include "storage/bufpage.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -92,6 +93,14 @@ bool cloaca_fetch_task(const CloacaTables *tables, ItemPointer tid, Snapshot sna
         ExecStoreBufferHeapTuple(&place->base.tupdata, slot, *buffer);
     }
     return is_found;
+}
+
+void cloaca_make_room(const CloacaTables *tables, Buffer buffer, Size room)
+{
+    Page page = BufferGetPage(buffer);
+
+    if (PageIsFull(page) || PageGetHeapFreeSpace(page) < room)
+        heap_page_prune_opt(tables->task, buffer);
 }
 
 TM_Result cloaca_update_task(const CloacaTables *tables, TupleTableSlot *slot, Datum *values, bool *nulls, bool wait,
