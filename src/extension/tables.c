@@ -299,7 +299,8 @@ static bool is_plain_table(Relation relation, const Column *columns, int count)
         const FormData_pg_attribute *attribute = TupleDescAttr(descriptor, i);
 
         if (attribute->attisdropped || attribute->atttypid != columns[i].type || attribute->atthasmissing ||
-            attribute->attnotnull != columns[i].is_not_null || attribute->attgenerated != '\0' || attribute->atttypmod != -1 ||
+            attribute->attnotnull != columns[i].is_not_null || (attribute->atthasdef && !attribute->attnotnull) ||
+            attribute->attgenerated != '\0' || attribute->atttypmod != -1 ||
             strcmp(NameStr(attribute->attname), columns[i].name) != 0)
             return false;
     }
@@ -411,7 +412,7 @@ static void forget_relation(Datum argument, Oid relation)
     hash_seq_init(&scan, tenants);
     while ((tenant = hash_seq_search(&scan)) != NULL) {
         if (tenant->task == relation || tenant->queue == relation)
-            tenant->is_seen = false;
+            tenant->is_known = tenant->is_seen = false;
     }
 }
 

@@ -96,17 +96,34 @@ call pg_temp.try_with('one more column', 'alter table cloaca_task add more integ
 call pg_temp.try_with('a column that was dropped', 'alter table cloaca_task add more integer; alter table cloaca_task drop more');
 call pg_temp.try_with('another type', 'alter table cloaca_task alter attempt type bigint');
 call pg_temp.try_with('another name', 'alter table cloaca_task rename execution to run');
+call pg_temp.try_with('not null', 'alter table cloaca_task alter execution set not null', $$select pg_temp.path('select cloaca.enqueue(''n'')')$$);
+call pg_temp.try_with('null', 'alter table cloaca_queue alter lease drop not null; insert into cloaca_queue (queue, lease, created_at) values (''q'', null, now())');
 call pg_temp.try_with('generated column', 'alter table cloaca_queue add more integer generated always as (max_attempts + 1) stored');
+call pg_temp.try_with('default', $$alter table cloaca_task alter execution set default 7$$,
+    $$select execution from cloaca.enqueue('n', queue => 'd'), cloaca.claim('d')$$);
 call pg_temp.try_with('no identity', 'alter table cloaca_task alter id drop identity; create sequence s start 1000;
     alter table cloaca_task alter id set default nextval(''s'')');
 call pg_temp.try_with('inheritance', 'create table child () inherits (cloaca_task)');
 call pg_temp.try_with('unlogged', 'alter table cloaca_task set unlogged');
+call pg_temp.try_with('view', 'alter table cloaca_task rename to was; create view cloaca_task as select * from was');
+call pg_temp.try_with('foreign table', $$create foreign data wrapper test_direct_wrapper; create server test_direct_server foreign data wrapper test_direct_wrapper;
+    alter table cloaca_task rename to was; create foreign table cloaca_task (id bigint) server test_direct_server$$);
+call pg_temp.try_with('partitions', $$alter table cloaca_task rename to was; alter index cloaca_task_key rename to was_key;
+    create table cloaca_task (like was including defaults including identity) partition by list (queue);
+    create table part partition of cloaca_task default; create unique index on cloaca_task (queue, key) where key is not null$$);
 call pg_temp.try_with('publication', 'create publication test_direct_publication for table cloaca_task');
 call pg_temp.try_with('no replica identity', 'alter table cloaca_task replica identity nothing;
     create publication test_direct_publication for table cloaca_task');
 call pg_temp.try_with('truncate', 'truncate cloaca_task, cloaca_queue');
 call pg_temp.try_with('cluster', 'cluster cloaca_task using cloaca_task_claim');
+call pg_temp.try_with('no table', 'drop table cloaca_task');
 -- Committed, and of the owner alone.
+alter table test_direct.cloaca_task rename to was;
+create view test_direct.cloaca_task as select * from test_direct.was;
+select pg_temp.paths();
+drop view test_direct.cloaca_task;
+alter table test_direct.was rename to cloaca_task;
+select pg_temp.paths();
 create function test_direct.f() returns trigger language plpgsql as 'begin return null; end';
 create trigger t before insert on test_direct.cloaca_task for each row execute function test_direct.f();
 select pg_temp.path($$select cloaca.enqueue('n', queue => 'e')$$), count(*) from cloaca.list_tasks('e');
