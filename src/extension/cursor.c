@@ -178,6 +178,18 @@ void cloaca_cursor_lower(const CloacaQueue *queue, int16 priority, CloacaKey to)
     SpinLockRelease(&set->lock);
 }
 
+void cloaca_cursor_lease(const CloacaQueue *queue, int16 priority, TimestampTz until)
+{
+    Set *set = lock_set(queue, priority);
+    Place *place = find_place(set, queue, priority);
+
+    if (place) {
+        place->next_lease = Min(place->next_lease, until);
+        place->seen_lease = Min(place->seen_lease, until);
+    }
+    SpinLockRelease(&set->lock);
+}
+
 bool cloaca_cursor_swept(const CloacaCursor *cursor, CloacaKey to, bool done, bool found, TimestampTz lease, TimestampTz at)
 {
     bool is_outdated = false;

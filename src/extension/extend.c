@@ -11,6 +11,7 @@
 #include "executor/executor.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
@@ -39,6 +40,7 @@ typedef struct Lease {
 static bool begin(FunctionCallInfo fcinfo, int number, Extension *extension);
 static void end(Extension *extension);
 static bool prolong(Extension *extension, int64 task, int64 lease_id, TimestampTz *until);
+static void note_end(const Extension *extension, const Datum *values, TimestampTz until);
 static TimestampTz new_end(const Extension *extension);
 static Lease *read_leases(FunctionCallInfo fcinfo, int *count);
 static int by_id(const void *one, const void *other);
@@ -135,6 +137,7 @@ static bool prolong(Extension *extension, int64 task, int64 lease_id, TimestampT
         values[TASK_LEASE_UNTIL - 1] = TimestampTzGetDatum(*until);
         result = cloaca_update_task(&extension->tables, slot, values, nulls, true, &root);
         if (result == TM_Ok) {
+            note_end(extension, values, *until);
             cloaca_prolong_bound_lease(lease_id, *until);
             return true;
         }
@@ -144,6 +147,15 @@ static bool prolong(Extension *extension, int64 task, int64 lease_id, TimestampT
         cloaca_begin_lookup(&extension->rows, &extension->tables);
     }
     return false;
+}
+
+/* The new end may be sooner than the old one. */
+static void note_end(const Extension *extension, const Datum *values, TimestampTz until)
+{
+    const text *name = DatumGetTextPP(values[TASK_QUEUE - 1]);
+    CloacaQueue queue = cloaca_queue(RelationGetRelid(extension->tables.task), VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+
+    cloaca_cursor_lease(&queue, DatumGetInt16(values[TASK_PRIORITY - 1]), until);
 }
 
 static TimestampTz new_end(const Extension *extension)

@@ -199,6 +199,8 @@ extern void cloaca_cursor_read(const CloacaQueue *queue, int16 priority, Timesta
  * there. */
 extern void cloaca_cursor_advance(const CloacaCursor *cursor, CloacaKey to, TimestampTz lease);
 extern void cloaca_cursor_lower(const CloacaQueue *queue, int16 priority, CloacaKey to);
+/* A lease there ends then. */
+extern void cloaca_cursor_lease(const CloacaQueue *queue, int16 priority, TimestampTz until);
 /* A claim went on at `rest`, and left what is from here on to looks below. */
 extern void cloaca_cursor_skipped(const CloacaCursor *cursor, CloacaKey from);
 /* A part of the way below the cursor was looked at, up to `to`, or all of it when `done`; there is more where something was
