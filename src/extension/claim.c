@@ -230,7 +230,7 @@ static bool take_level(Claim *claim)
     }
     /* Who found nothing has the time to look further down. */
     if (claim->found == 0 && !swept)
-        swept = sweep(claim, &cursor);
+        sweep(claim, &cursor);
     claim->due = Min(claim->due, Min(claim->first_end, cursor.next_lease));
     return claim->found < claim->max && next <= PG_INT16_MAX && seek_level(claim, next);
 }
