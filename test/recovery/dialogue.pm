@@ -4,6 +4,7 @@ use strict;
 use warnings;
 use IPC::Open2 qw(open2);
 use Scalar::Util qw(weaken);
+use recovery;    # First: whose END waits for every child.
 
 my $patience = 120;    # seconds
 my @all;

@@ -4,6 +4,7 @@ package standby;
 use strict;
 use warnings;
 use POSIX ();
+use recovery;    # First: whose END waits for every child.
 
 my @children;
 my $owner = $$;
