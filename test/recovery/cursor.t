@@ -34,6 +34,7 @@ recovery::must($url, 'create extension cloaca');
 hidden();
 rolled_back();
 told();
+meanwhile();
 done_by_hand();
 leases();
 priorities();
@@ -275,6 +276,41 @@ sub told {
     });
 }
 
+# What becomes claimable while a claim is under way that has its snapshot already, and then moves the cursor. The claim is stopped in the
+# middle of it, where it notes in a task's history that a lease expired.
+sub meanwhile {
+    my $note = recovery::must($url, "select pg_get_functiondef('cloaca.add_error'::regproc)");
+    recovery::must($url, $note =~ s/\bcloaca\.add_error\b/cloaca.add_error_before/r);
+    my ($arguments) = recovery::must($url, "select pg_get_function_identity_arguments('cloaca.add_error'::regproc)");
+    recovery::must($url, "create or replace function cloaca.add_error($arguments) returns jsonb language plpgsql as \$\$
+        begin perform pg_advisory_xact_lock(8); return cloaca.add_error_before(\$1, \$2, \$3, \$4, \$5); end \$\$");
+    my $stopped = sub {
+        my ($event) = @_;
+        my $gate = dialogue->new($url);
+        my $expired = enqueue($other);
+        # By hand, so that no cursor knows of its end, which would be a reason to look below.
+        $other->ask("update $task_table set lease_id = 1, lease_until = now(), attempt = 1 where id = $expired");
+        $gate->ask('select pg_advisory_lock(8)');
+        $claimer->tell("select task from cloaca.claim('$queue')");
+        wait_until("select exists (select from pg_locks where locktype = 'advisory' and not granted)");
+        my $task = $event->();
+        $gate->ask('select pg_advisory_unlock(8)');
+        is($claimer->answer, $expired, 'a claim that was stopped goes on');
+        $gate->close;
+        return $task;
+    };
+    finds('a commit while a claim is under way', TOLD, sub {
+        $stopped->(sub { enqueue($other, "run_at => '1971-01-01'") });
+    });
+    finds('a rollback while a claim is under way', TOLD, sub {
+        my $task = enqueue($other, "run_at => '1971-01-01'");
+        my $third = dialogue->new($url);
+        $third->ask("begin; select cloaca.claim('$queue', lease => '1 day')");
+        $stopped->(sub { $third->ask('rollback'); $third->close; $task });
+    });
+    recovery::must($url, $note);
+}
+
 # What nobody tells: statements of the owner, and locks on rows that a claim passed over.
 sub done_by_hand {
     finds('an insert', REPAIR, sub {
@@ -472,22 +508,35 @@ sub many_queues {
     $holder->ask('begin isolation level repeatable read; select 1');
     begin('1h');
     $claimer->ask("set cloaca.clock = ''");
+    my @queues = map { $queue . $_ } 1 .. 8;
+    my $most = sub {
+        my $pages = 0;
+        $claimer->ask("set cloaca.tenant = 'few'");
+        for my $name (@queues) {
+            my ($read) = pages($claimer, "select * from cloaca.claim('$name')");
+            $pages = $read if $read > $pages;
+        }
+        $claimer->ask("set cloaca.tenant = ''");
+        return $pages;
+    };
     $claimer->ask("set cloaca.tenant = 'few'");
-    finish_many(5000);
-    my ($before) = pages($claimer, "select * from cloaca.claim('$queue')");
-    $claimer->ask("set cloaca.tenant = ''");
+    for my $name (@queues) {
+        $queue = $name;
+        finish_many(2000);
+    }
+    my $before = $most->();
     for my $turn (1, 2) {
         $claimer->ask("select count(*) from generate_series(1, $count) n, cloaca.enqueue('task', queue => 'many' || n)");
         is($claimer->ask("select count(distinct task) from generate_series(1, $count) n, cloaca.claim('many' || n)"), $count,
             "each of $count queues gives its task");
     }
+    my $after = $most->();
+    # Nor much more: the catalogue may have to be read again.
+    cmp_ok($after, '<', $before + 100, "the other tenant's claims read as little as before");
     $claimer->ask("set cloaca.tenant = 'few'");
-    my ($after) = pages($claimer, "select * from cloaca.claim('$queue')");
-    cmp_ok($after, '<=', $before + 10, "the other tenant's claim reads as little as before");
     my $task = enqueue($claimer);
-    my ($pages) = pages($claimer, "select * from cloaca.claim('$queue')");
-    cmp_ok($pages, '<=', $before + 20, 'and so does one that finds a task');
-    note("pages: $before, $after, $pages");
+    is($claimer->ask("select task from cloaca.claim('$queue')"), $task, 'and they find a task');
+    note("pages: $before, $after");
     $holder->ask('commit');
     $_->close for $claimer, $other, $holder;
     recovery::must($url, "truncate $task_table");
@@ -501,14 +550,14 @@ sub held_snapshot {
     $claimer->ask("set cloaca.clock = ''");
     finish_many(20_000);
     my ($entries) = pages($claimer, "select id from $task_table where queue = '$queue' order by priority, run_at, id");
-    cmp_ok($entries, '>', 200, "finished tasks are in the way of others ($entries pages)");
+    cmp_ok($entries, '>', 400, "finished tasks are in the way of others ($entries pages)");
     my ($pages, $rows) = pages($claimer, "select * from cloaca.claim('$queue')");
-    cmp_ok($pages, '<', 40, "a claim of the empty queue reads few pages ($pages)");
+    cmp_ok($pages, '<', $entries / 4, "a claim of the empty queue reads few pages ($pages)");
     is($rows, 0, 'and finds nothing');
     for (1 .. 3) {
         enqueue($claimer);
         ($pages, $rows) = pages($claimer, "select * from cloaca.claim('$queue')");
-        cmp_ok($pages, '<', 40, "a claim of the nearly empty queue reads few pages ($pages)");
+        cmp_ok($pages, '<', $entries / 4, "a claim of the nearly empty queue reads few pages ($pages)");
         is($rows, 1, 'and finds the task');
     }
     $holder->ask('commit');
@@ -518,8 +567,9 @@ sub held_snapshot {
 # Enqueues, claims and completes that many tasks, and lets the cursor pass them.
 sub finish_many {
     my ($count) = @_;
-    for (1 .. $count / 5000) {
-        $claimer->ask("select count(*) from cloaca.enqueue_many('task', array_fill('1'::jsonb, array[5000]), queue => '$queue')");
+    for (my $left = $count; $left > 0; $left -= 5000) {
+        my $now = $left < 5000 ? $left : 5000;
+        $claimer->ask("select count(*) from cloaca.enqueue_many('task', array_fill('1'::jsonb, array[$now]), queue => '$queue')");
         $claimer->ask("select count(*) from (select array_agg(task) tasks, array_agg(lease_id) leases
             from cloaca.claim('$queue', max => 5000)) c, cloaca.complete_many(tasks, leases)");
     }

@@ -131,7 +131,7 @@ sub decoding {
 # Each of the functions, with a rollback among them: 5 tasks, 5 claims and 3 extensions, 4 completions.
 sub work {
     my ($session, $queue) = @_;
-    my $held = "select array_agg(id) tasks, array_agg(lease_id) leases from $task_table where queue = '$queue' and lease_id is not null";
+    my $held = "select array_agg(id order by id) tasks, array_agg(lease_id order by id) leases from $task_table where queue = '$queue' and lease_id is not null";
     $session->ask($_) for "select cloaca.enqueue('task', '{\"a\": [1, 2]}', '$queue', 3)",
         "select cloaca.enqueue_many('task', array['1', '2', '3', '4']::jsonb[], '$queue')",
         "begin; select cloaca.enqueue('task', queue => '$queue'); rollback",
