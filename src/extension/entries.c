@@ -22,13 +22,15 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
+#define MOST_PAGES 32
+
 /* How the reading of a page ended. */
 typedef enum Reading { PAGE_ENDED, QUEUE_ENDED, ENOUGH_READ } Reading;
 
 static void position(CloacaEntries *entries, int32 priority, CloacaKey from, const CloacaEntry *after);
 static Buffer descend(CloacaEntries *entries, OffsetNumber *offset);
 static void read_from(CloacaEntries *entries, Buffer leaf, OffsetNumber offset);
-static Reading read_page(CloacaEntries *entries, Page page, OffsetNumber offset);
+static Reading read_page(CloacaEntries *entries, Page page, OffsetNumber offset, bool any);
 static bool add_tuple(CloacaEntries *entries, IndexTuple tuple, OffsetNumber offset);
 static bool is_of_queue(const CloacaEntries *entries, const char *data);
 static void mark_dead(CloacaEntries *entries);
@@ -133,9 +135,12 @@ static Buffer descend(CloacaEntries *entries, OffsetNumber *offset)
     return leaf;
 }
 
-/* Copies what is wanted from one page on; pages without any such entry are passed. */
+/* Copies what is wanted from one page on; pages without any such entry are passed, but not more at once than the caller can
+ * wait for: then any entry will do. */
 static void read_from(CloacaEntries *entries, Buffer leaf, OffsetNumber offset)
 {
+    int pages = 0;
+
     entries->count = entries->next = 0;
     entries->at_end = true;
     if (entries->all == NULL)
@@ -148,7 +153,7 @@ static void read_from(CloacaEntries *entries, Buffer leaf, OffsetNumber offset)
         if (!P_IGNORE(opaque)) {
             entries->block = BufferGetBlockNumber(leaf);
             entries->lsn = BufferGetLSNAtomic(leaf);
-            reading = read_page(entries, page, offset);
+            reading = read_page(entries, page, offset, entries->any || ++pages > MOST_PAGES);
             entries->at_end = reading == QUEUE_ENDED || (reading == PAGE_ENDED && P_RIGHTMOST(opaque));
             if (entries->count > 0 || entries->at_end)
                 break;
@@ -163,16 +168,16 @@ static void read_from(CloacaEntries *entries, Buffer leaf, OffsetNumber offset)
         _bt_relbuf(entries->index, leaf);
 }
 
-static Reading read_page(CloacaEntries *entries, Page page, OffsetNumber offset)
+static Reading read_page(CloacaEntries *entries, Page page, OffsetNumber offset, bool any)
 {
     OffsetNumber last = PageGetMaxOffsetNumber(page);
 
     for (; offset <= last; offset++) {
         ItemId item = PageGetItemId(page, offset);
 
-        if (ItemIdIsDead(item) && !entries->any)
+        if (ItemIdIsDead(item) && !any)
             continue;
-        if (entries->count >= entries->want)
+        if (entries->count >= (any ? 1 : entries->want))
             return ENOUGH_READ;
         if (!add_tuple(entries, (IndexTuple) PageGetItem(page, item), offset))
             return QUEUE_ENDED;
