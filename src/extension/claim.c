@@ -40,8 +40,8 @@ PG_FUNCTION_INFO_V1(cloaca_claim);
 #define SWEEP_PIECE 100
 #define SWEEP_LIMIT 1000
 #define SWEEP_SHARE 20
-#define SWEEP_EVERY 128
-#define SWEEP_PATIENCE (100 * 1000)
+#define SWEEP_EVERY 1024
+#define SWEEP_PATIENCE (200 * 1000)
 #define SWEEP_CHECK 16
 /* After how many entries in vain a claim goes on where the cursor was before it was lowered. */
 #define SKIP_AFTER 256
