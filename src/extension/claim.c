@@ -38,7 +38,7 @@ PG_FUNCTION_INFO_V1(cloaca_claim);
  * make one only EVERY so many times, or when there was none for a time of PATIENCE, so that few of them take longer than the
  * others. */
 #define SWEEP_PIECE 100
-#define SWEEP_LIMIT 1000
+#define SWEEP_LIMIT 200
 #define SWEEP_SHARE 20
 #define SWEEP_EVERY 1024
 #define SWEEP_PATIENCE (200 * 1000)
