@@ -12,6 +12,9 @@
 
 #define LONGEST_SECONDS INT64CONST(315576000)
 
+static int64 *bigints(ArrayType *array, int *count);
+static int by_place(const void *one, const void *other);
+
 /* As check_name: 1 to `bytes` bytes, no control characters. Those from U+0080 to U+009F start with byte C2 in UTF-8. */
 bool cloaca_is_name(const text *name, int bytes)
 {
@@ -50,10 +53,55 @@ bool cloaca_is_length(const Interval *length, bool positive, int64 *microseconds
     return *microseconds >= (positive ? 1 : 0) && *microseconds <= LONGEST_SECONDS * USECS_PER_SEC;
 }
 
-int64 *cloaca_bigints(ArrayType *array, int *count)
+CloacaPair *cloaca_read_pairs(FunctionCallInfo fcinfo, int *count)
+{
+    int64 *tasks;
+    int64 *lease_ids;
+    int lease_count;
+    CloacaPair *pairs;
+
+    if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+        return NULL;
+    tasks = bigints(PG_GETARG_ARRAYTYPE_P(0), count);
+    lease_ids = bigints(PG_GETARG_ARRAYTYPE_P(1), &lease_count);
+    if (tasks == NULL || lease_ids == NULL || *count != lease_count)
+        return NULL;
+    pairs = palloc0(Max(1, *count) * sizeof(CloacaPair));
+    for (int i = 0; i < *count; i++)
+        pairs[i] = (CloacaPair){.task = tasks[i], .lease_id = lease_ids[i], .place = i};
+    return pairs;
+}
+
+int cloaca_compare_pairs(const void *one, const void *other)
+{
+    const CloacaPair *a = one;
+    const CloacaPair *b = other;
+
+    if (a->task != b->task)
+        return a->task < b->task ? -1 : 1;
+    return a->lease_id < b->lease_id ? -1 : a->lease_id > b->lease_id;
+}
+
+void cloaca_sort_pairs(CloacaPair *pairs, int count)
+{
+    qsort(pairs, count, sizeof(CloacaPair), cloaca_compare_pairs);
+}
+
+void cloaca_restore_pairs(CloacaPair *pairs, int count)
+{
+    qsort(pairs, count, sizeof(CloacaPair), by_place);
+}
+
+/* The elements of an array without nulls, of one dimension at most. */
+static int64 *bigints(ArrayType *array, int *count)
 {
     *count = ARR_NDIM(array) == 0 ? 0 : ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
     if (ARR_NDIM(array) > 1 || ARR_ELEMTYPE(array) != INT8OID || array_contains_nulls(array))
         return NULL;
     return (int64 *) ARR_DATA_PTR(array);
+}
+
+static int by_place(const void *one, const void *other)
+{
+    return ((const CloacaPair *) one)->place - ((const CloacaPair *) other)->place;
 }

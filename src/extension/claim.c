@@ -51,9 +51,8 @@ PG_FUNCTION_INFO_V1(cloaca_claim);
 #define LEASE_IDS 64
 /* How many more entries are read than tasks are wanted, since others may have some of them. */
 #define SPARE_ENTRIES 4
-/* How much room on a page one version of a task takes, and how much there should be at least. */
+/* How much room on a page one version of a task takes. */
 #define ROOM_FOR_ONE 200
-#define ROOM_LEAST 1024
 
 enum {
     RESULT_TASK,
@@ -393,14 +392,14 @@ static bool is_visible(Claim *claim)
 /* Before tasks of another page are taken: a new version of each should find room there, in the place of dead ones. */
 static void make_room(Claim *claim, BlockNumber block)
 {
-    Size need = Min(Max(ROOM_LEAST, (Size) (claim->max - claim->found) * ROOM_FOR_ONE), BLCKSZ / 2);
+    Size need = Min(Max(CLOACA_ROOM, (Size) (claim->max - claim->found) * ROOM_FOR_ONE), BLCKSZ / 2);
 
     if (BufferIsValid(claim->buffer) && BufferGetBlockNumber(claim->buffer) == block)
         return;
     ExecClearTuple(claim->slot);
     claim->buffer = ReleaseAndReadBuffer(claim->buffer, claim->tables.task, block);
-    if (!claim->is_probe)
-        cloaca_make_room(&claim->tables, claim->buffer, need);
+    if (!claim->is_probe && !cloaca_has_room(claim->buffer, need))
+        cloaca_prune(&claim->tables, claim->buffer);
 }
 
 static bool is_claimable(Claim *claim)
@@ -472,11 +471,7 @@ static Datum expired_errors(const Claim *claim)
     bool is_null;
 
     SPI_connect();
-    if (plan == NULL) {
-        plan = SPI_prepare("select cloaca.add_error($1, $2, $3, 'lease expired', $4)", lengthof(types), types);
-        if (plan == NULL || SPI_keepplan(plan) != 0)
-            elog(ERROR, "could not prepare add_error");
-    }
+    cloaca_prepare(&plan, "select cloaca.add_error($1, $2, $3, 'lease expired', $4)", lengthof(types), types);
     if (SPI_execute_plan(plan, arguments, argument_nulls, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
         elog(ERROR, "unexpected answer of add_error");
     errors = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);

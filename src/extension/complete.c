@@ -26,14 +26,6 @@ PG_FUNCTION_INFO_V1(cloaca_complete_many);
 /* A result beyond this may be too large, which the SQL path finds out. */
 #define SMALL_RESULT 5000
 
-/* One of the tasks of complete_many. */
-typedef struct Pair {
-    int64 task;
-    int64 lease_id;
-    int place; /* in the arrays */
-    bool is_done;
-} Pair;
-
 /* Whether the queue that was asked about last keeps something of its tasks. */
 typedef struct Keeper {
     text *queue;
@@ -43,13 +35,11 @@ typedef struct Keeper {
 static bool is_small(FunctionCallInfo fcinfo, int number);
 static bool finish(const CloacaTables *tables, CloacaRows *rows, Keeper *keeper, int64 task, int64 lease_id);
 static bool keeps_nothing(const CloacaTables *tables, CloacaRows *rows, Keeper *keeper);
-static Pair *read_pairs(FunctionCallInfo fcinfo, int *count);
-static int by_id(const void *one, const void *other);
-static int by_place(const void *one, const void *other);
-static int finish_pairs(const CloacaTables *tables, Pair *pairs, int count);
-static void answer(FunctionCallInfo fcinfo, Pair *pairs, int count, int done);
-static Datum *outcomes_by_sql(FunctionCallInfo fcinfo, const Pair *pairs, int count, int left);
-static Datum chosen(ArrayType *array, const Pair *pairs, int count, int left, Oid type, int16 length, bool by_value,
+static CloacaPair *read_pairs(FunctionCallInfo fcinfo, int *count);
+static int finish_pairs(const CloacaTables *tables, CloacaPair *pairs, int count);
+static void answer(FunctionCallInfo fcinfo, CloacaPair *pairs, int count, int done);
+static Datum *outcomes_by_sql(FunctionCallInfo fcinfo, const CloacaPair *pairs, int count, int left);
+static Datum chosen(ArrayType *array, const CloacaPair *pairs, int count, int left, Oid type, int16 length, bool by_value,
                     char align);
 
 /* complete(task, lease_id, result) */
@@ -84,7 +74,7 @@ Datum cloaca_complete_many(PG_FUNCTION_ARGS)
     static CloacaTwin twin = {.sql = "select * from cloaca.complete_many_sql($1, $2, $3)"};
     CloacaTables tables;
     int count;
-    Pair *pairs = read_pairs(fcinfo, &count);
+    CloacaPair *pairs = read_pairs(fcinfo, &count);
     int done;
 
     if (pairs == NULL || !cloaca_open_tables(&tables, ACL_SELECT | ACL_UPDATE | ACL_DELETE))
@@ -135,57 +125,30 @@ static bool keeps_nothing(const CloacaTables *tables, CloacaRows *rows, Keeper *
 }
 
 /* The pairs of the arguments; NULL when something about them is not for this path. */
-static Pair *read_pairs(FunctionCallInfo fcinfo, int *count)
+static CloacaPair *read_pairs(FunctionCallInfo fcinfo, int *count)
 {
-    int64 *tasks;
-    int64 *lease_ids;
-    int lease_count;
-    Pair *pairs;
+    CloacaPair *pairs = is_small(fcinfo, 2) ? cloaca_read_pairs(fcinfo, count) : NULL;
 
-    if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || !is_small(fcinfo, 2))
-        return NULL;
-    tasks = cloaca_bigints(PG_GETARG_ARRAYTYPE_P(0), count);
-    lease_ids = cloaca_bigints(PG_GETARG_ARRAYTYPE_P(1), &lease_count);
-    if (tasks == NULL || lease_ids == NULL || *count != lease_count)
-        return NULL;
-    if (!PG_ARGISNULL(2)) {
+    if (pairs && !PG_ARGISNULL(2)) {
         ArrayType *results = PG_GETARG_ARRAYTYPE_P(2);
 
         if (ARR_NDIM(results) > 1 || (*count > 0 && (ARR_NDIM(results) == 0 || ARR_DIMS(results)[0] != *count)))
             return NULL;
     }
-    pairs = palloc(Max(1, *count) * sizeof(Pair));
-    for (int i = 0; i < *count; i++)
-        pairs[i] = (Pair){tasks[i], lease_ids[i], i, false};
     return pairs;
 }
 
-static int by_id(const void *one, const void *other)
-{
-    const Pair *a = one;
-    const Pair *b = other;
-
-    if (a->task != b->task)
-        return a->task < b->task ? -1 : 1;
-    return a->lease_id < b->lease_id ? -1 : a->lease_id > b->lease_id;
-}
-
-static int by_place(const void *one, const void *other)
-{
-    return ((const Pair *) one)->place - ((const Pair *) other)->place;
-}
-
 /* Finishes those that it can, in the order of their ids, and says how many. The pairs are in their own order again after it. */
-static int finish_pairs(const CloacaTables *tables, Pair *pairs, int count)
+static int finish_pairs(const CloacaTables *tables, CloacaPair *pairs, int count)
 {
     CloacaRows rows;
     Keeper keeper = {0};
     int done = 0;
 
-    qsort(pairs, count, sizeof(Pair), by_id);
+    cloaca_sort_pairs(pairs, count);
     cloaca_begin_lookup(&rows, tables);
     for (int i = 0; i < count; i++) {
-        bool is_repeated = i > 0 && by_id(&pairs[i - 1], &pairs[i]) == 0;
+        bool is_repeated = i > 0 && cloaca_compare_pairs(&pairs[i - 1], &pairs[i]) == 0;
 
         pairs[i].is_done =
             is_repeated ? pairs[i - 1].is_done : finish(tables, &rows, &keeper, pairs[i].task, pairs[i].lease_id);
@@ -194,12 +157,12 @@ static int finish_pairs(const CloacaTables *tables, Pair *pairs, int count)
             cloaca_note_ended(pairs[i].lease_id);
     }
     cloaca_end_lookup(&rows);
-    qsort(pairs, count, sizeof(Pair), by_place);
+    cloaca_restore_pairs(pairs, count);
     return done;
 }
 
 /* A row for each pair, in the order of the arguments. */
-static void answer(FunctionCallInfo fcinfo, Pair *pairs, int count, int done)
+static void answer(FunctionCallInfo fcinfo, CloacaPair *pairs, int count, int done)
 {
     Tuplestorestate *store = cloaca_begin_rows(fcinfo);
     TupleDesc type = ((ReturnSetInfo *) fcinfo->resultinfo)->expectedDesc;
@@ -216,7 +179,7 @@ static void answer(FunctionCallInfo fcinfo, Pair *pairs, int count, int done)
 }
 
 /* The outcomes of those pairs that are not done, which the SQL path tries. */
-static Datum *outcomes_by_sql(FunctionCallInfo fcinfo, const Pair *pairs, int count, int left)
+static Datum *outcomes_by_sql(FunctionCallInfo fcinfo, const CloacaPair *pairs, int count, int left)
 {
     static SPIPlanPtr plan;
     Oid types[] = {INT8ARRAYOID, INT8ARRAYOID, get_array_type(JSONBOID)};
@@ -230,11 +193,7 @@ static Datum *outcomes_by_sql(FunctionCallInfo fcinfo, const Pair *pairs, int co
     values[2] =
         PG_ARGISNULL(2) ? (Datum) 0 : chosen(PG_GETARG_ARRAYTYPE_P(2), pairs, count, left, JSONBOID, -1, false, TYPALIGN_INT);
     SPI_connect();
-    if (plan == NULL) {
-        plan = SPI_prepare("select outcome from cloaca.complete_many_sql($1, $2, $3)", lengthof(types), types);
-        if (plan == NULL || SPI_keepplan(plan) != 0)
-            elog(ERROR, "could not prepare complete_many_sql");
-    }
+    cloaca_prepare(&plan, "select outcome from cloaca.complete_many_sql($1, $2, $3)", lengthof(types), types);
     if (SPI_execute_plan(plan, values, nulls, false, 0) != SPI_OK_SELECT || SPI_processed != (uint64) left)
         elog(ERROR, "unexpected answer of complete_many_sql");
     for (int i = 0; i < left; i++) {
@@ -248,7 +207,8 @@ static Datum *outcomes_by_sql(FunctionCallInfo fcinfo, const Pair *pairs, int co
 }
 
 /* The elements of an array at the places of those pairs that are not done. */
-static Datum chosen(ArrayType *array, const Pair *pairs, int count, int left, Oid type, int16 length, bool by_value, char align)
+static Datum chosen(ArrayType *array, const CloacaPair *pairs, int count, int left, Oid type, int16 length, bool by_value,
+                    char align)
 {
     Datum *elements;
     bool *nulls;

@@ -63,7 +63,6 @@ static Set *sets;
 static uint32 set_count;
 static bool is_shared;
 
-static bool is_known(void);
 static void remember_lowering(Place *place, CloacaKey to);
 static Set *lock_set(const CloacaQueue *queue, int16 priority);
 static Place *find_place(Set *set, const CloacaQueue *queue, int16 priority);
@@ -166,7 +165,7 @@ void cloaca_cursor_lower(const CloacaQueue *queue, int16 priority, CloacaKey to)
     Set *set;
     Place *place;
 
-    if (!is_known())
+    if (sets == NULL)
         return;
     set = lock_set(queue, priority);
     place = find_place(set, queue, priority);
@@ -233,11 +232,6 @@ int64 cloaca_monotonic(void)
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64) now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
-static bool is_known(void)
-{
-    return sets != NULL;
 }
 
 /* The newest last. There is room for few: the two oldest become one, which is then as low as the lower and as new as the newer.

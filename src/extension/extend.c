@@ -18,9 +18,6 @@
 PG_FUNCTION_INFO_V1(cloaca_extend);
 PG_FUNCTION_INFO_V1(cloaca_extend_many);
 
-/* How much room there should be on the page for a new version. */
-#define ROOM_LEAST 1024
-
 /* By how much: the argument, or for each task what its queue says. */
 typedef struct Extension {
     CloacaTables tables;
@@ -30,22 +27,12 @@ typedef struct Extension {
     int64 lease;
 } Extension;
 
-typedef struct Lease {
-    int64 task;
-    int64 lease_id;
-    int place;
-    TimestampTz until;
-} Lease;
-
 static bool begin(FunctionCallInfo fcinfo, int number, Extension *extension);
 static void end(Extension *extension);
 static bool prolong(Extension *extension, int64 task, int64 lease_id, TimestampTz *until);
 static void note_end(const Extension *extension, const Datum *values, TimestampTz until);
 static TimestampTz new_end(const Extension *extension);
-static Lease *read_leases(FunctionCallInfo fcinfo, int *count);
-static int by_id(const void *one, const void *other);
-static int by_place(const void *one, const void *other);
-static void answer(FunctionCallInfo fcinfo, const Lease *leases, int count);
+static void answer(FunctionCallInfo fcinfo, const CloacaPair *leases, int count);
 
 /* extend(task, lease_id, lease) */
 Datum cloaca_extend(PG_FUNCTION_ARGS)
@@ -78,18 +65,18 @@ Datum cloaca_extend_many(PG_FUNCTION_ARGS)
     static CloacaTwin twin = {.sql = "select * from cloaca.extend_many_sql($1, $2, $3)"};
     Extension extension;
     int count;
-    Lease *leases = read_leases(fcinfo, &count);
+    CloacaPair *leases = cloaca_read_pairs(fcinfo, &count);
     bool is_done = leases != NULL && begin(fcinfo, 2, &extension);
 
     if (is_done) {
-        qsort(leases, count, sizeof(Lease), by_id);
+        cloaca_sort_pairs(leases, count);
         for (int i = 0; is_done && i < count; i++)
             is_done = prolong(&extension, leases[i].task, leases[i].lease_id, &leases[i].until);
         end(&extension);
     }
     if (!is_done)
         return cloaca_sql_path(fcinfo, &twin);
-    qsort(leases, count, sizeof(Lease), by_place);
+    cloaca_restore_pairs(leases, count);
     answer(fcinfo, leases, count);
     cloaca_direct_count++;
     PG_RETURN_NULL();
@@ -114,7 +101,7 @@ static void end(Extension *extension)
 
 static bool prolong(Extension *extension, int64 task, int64 lease_id, TimestampTz *until)
 {
-    bool has_room = false;
+    bool was_pruned = false;
 
     while (cloaca_lookup_held(&extension->rows, task, lease_id)) {
         TupleTableSlot *slot = extension->rows.slot;
@@ -123,11 +110,11 @@ static bool prolong(Extension *extension, int64 task, int64 lease_id, TimestampT
         Datum values[TASK_COLUMNS];
         bool nulls[TASK_COLUMNS];
 
-        if (!has_room) {
+        if (!was_pruned && !cloaca_has_room(extension->rows.buffer, CLOACA_ROOM)) {
             /* Heartbeats would fill the page with old versions. */
-            has_room = true;
+            was_pruned = true;
             ExecClearTuple(slot);
-            cloaca_make_room(&extension->tables, extension->rows.buffer, ROOM_LEAST);
+            cloaca_prune(&extension->tables, extension->rows.buffer);
             continue;
         }
         slot_getallattrs(slot);
@@ -170,39 +157,7 @@ static TimestampTz new_end(const Extension *extension)
         DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(extension->now), IntervalPGetDatum(&settings.lease)));
 }
 
-static Lease *read_leases(FunctionCallInfo fcinfo, int *count)
-{
-    int64 *tasks;
-    int64 *lease_ids;
-    int lease_count;
-    Lease *leases;
-
-    if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-        return NULL;
-    tasks = cloaca_bigints(PG_GETARG_ARRAYTYPE_P(0), count);
-    lease_ids = cloaca_bigints(PG_GETARG_ARRAYTYPE_P(1), &lease_count);
-    if (tasks == NULL || lease_ids == NULL || *count != lease_count)
-        return NULL;
-    leases = palloc(Max(1, *count) * sizeof(Lease));
-    for (int i = 0; i < *count; i++)
-        leases[i] = (Lease){tasks[i], lease_ids[i], i, 0};
-    return leases;
-}
-
-static int by_id(const void *one, const void *other)
-{
-    const Lease *a = one;
-    const Lease *b = other;
-
-    return a->task < b->task ? -1 : a->task > b->task;
-}
-
-static int by_place(const void *one, const void *other)
-{
-    return ((const Lease *) one)->place - ((const Lease *) other)->place;
-}
-
-static void answer(FunctionCallInfo fcinfo, const Lease *leases, int count)
+static void answer(FunctionCallInfo fcinfo, const CloacaPair *leases, int count)
 {
     Tuplestorestate *store = cloaca_begin_rows(fcinfo);
     TupleDesc type = ((ReturnSetInfo *) fcinfo->resultinfo)->expectedDesc;

@@ -128,8 +128,11 @@ extern TM_Result cloaca_update_task(const CloacaTables *tables, struct TupleTabl
 extern TM_Result cloaca_delete_task(const CloacaTables *tables, struct TupleTableSlot *slot);
 /* Remembers the place of a task that was claimed, so that completing it needs no index. */
 extern void cloaca_remember_place(const CloacaTables *tables, int64 lease_id, ItemPointer root);
-/* Prunes a page that has not so much room; not while a slot holds a row of it. */
-extern void cloaca_make_room(const CloacaTables *tables, Buffer buffer, Size room);
+/* How much room a page should have at least for a new version of a task. A page that has less is to be pruned, but not while a
+ * slot holds a row of it. */
+#define CLOACA_ROOM 1024
+extern bool cloaca_has_room(Buffer buffer, Size room);
+extern void cloaca_prune(const CloacaTables *tables, Buffer buffer);
 /* Enters a version of a task into its indexes; `fresh` when it is a new task, not a new version. */
 extern void cloaca_index_task(const CloacaTables *tables, Datum *values, const bool *nulls, ItemPointer tid, bool fresh);
 
@@ -140,6 +143,8 @@ typedef struct CloacaTwin {
 } CloacaTwin;
 
 extern Datum cloaca_sql_path(FunctionCallInfo fcinfo, CloacaTwin *twin);
+/* Plans a statement for the rest of the session, the first time. Needs SPI. */
+extern void cloaca_prepare(struct _SPI_plan **plan, const char *sql, int count, Oid *types);
 /* The place for the rows of a function that returns a set. */
 extern struct Tuplestorestate *cloaca_begin_rows(FunctionCallInfo fcinfo);
 /* How many calls of this session the direct path served. */
@@ -149,8 +154,22 @@ extern int64 cloaca_direct_count;
 extern bool cloaca_is_name(const text *name, int bytes);
 extern bool cloaca_is_time(TimestampTz time);
 extern bool cloaca_is_length(const Interval *length, bool positive, int64 *microseconds);
-/* The elements of an array without nulls; NULL when it is nothing that the direct path takes. */
-extern int64 *cloaca_bigints(ArrayType *array, int *count);
+
+/* One of many tasks and its lease. */
+typedef struct CloacaPair {
+    int64 task;
+    int64 lease_id;
+    int place; /* in the arrays */
+    bool is_done;
+    TimestampTz until; /* the end of the lease */
+} CloacaPair;
+
+/* The pairs of the first two arguments, two arrays; NULL when they are nothing that the direct path takes. */
+extern CloacaPair *cloaca_read_pairs(FunctionCallInfo fcinfo, int *count);
+/* Sorts them by their ids, in which order rows are locked so that two calls cannot deadlock; and back. */
+extern int cloaca_compare_pairs(const void *one, const void *other);
+extern void cloaca_sort_pairs(CloacaPair *pairs, int count);
+extern void cloaca_restore_pairs(CloacaPair *pairs, int count);
 
 /* A queue of a tenant, as hints know it: the tenant's table of tasks, and a hash of the queue's name. */
 typedef struct CloacaQueue {

@@ -80,8 +80,7 @@ static void lie_down(Sleeper *sleeper, bool is_first);
 static void unlink_seat(Seat *seat);
 static void keep_time(Seat *seat, TimestampTz until, TimestampTz seen, TimestampTz last_wake);
 static Seat *find_keeper(Bucket *bucket, const CloacaQueue *queue);
-static Seat *find_asleep(Bucket *bucket, const CloacaQueue *queue);
-static Seat *find_woken(Bucket *bucket, const CloacaQueue *queue);
+static Seat *find_in(dlist_head *list, const CloacaQueue *queue);
 static int take_sleepers(const CloacaQueue *queue, int64 count, Latch **latches);
 static void mark_woken(Seat *seat);
 static void hand_over(const Seat *seat, bool satisfied, bool broken);
@@ -207,7 +206,7 @@ static int take_sleepers(const CloacaQueue *queue, int64 count, Latch **latches)
     Seat *seat;
 
     LWLockAcquire(lock, LW_EXCLUSIVE);
-    while (taken < count && (seat = find_asleep(bucket, queue)) != NULL) {
+    while (taken < count && (seat = find_in(&bucket->asleep, queue)) != NULL) {
         mark_woken(seat);
         latches[taken++] = seat->sleeper->latch;
     }
@@ -318,10 +317,10 @@ static void leave_at_exit(int code, Datum argument)
 static void hand_over(const Seat *seat, bool satisfied, bool broken)
 {
     Bucket *bucket = bucket_of(&seat->queue);
-    Seat *heir = find_asleep(bucket, &seat->queue);
+    Seat *heir = find_in(&bucket->asleep, &seat->queue);
 
     if (heir == NULL)
-        heir = find_woken(bucket, &seat->queue);
+        heir = find_in(&bucket->woken, &seat->queue);
     if (heir == NULL)
         return;
     keep_time(heir, broken || seat->until == DT_NOEND ? DT_NOBEGIN : seat->until, seat->seen,
@@ -466,23 +465,12 @@ static Seat *find_keeper(Bucket *bucket, const CloacaQueue *queue)
     return NULL;
 }
 
-static Seat *find_asleep(Bucket *bucket, const CloacaQueue *queue)
+/* The first seat of the queue in one of a bucket's lists, of those asleep or of those woken. */
+static Seat *find_in(dlist_head *list, const CloacaQueue *queue)
 {
     dlist_iter each;
 
-    dlist_foreach(each, &bucket->asleep)
-    {
-        if (is_same(&dlist_container(Seat, place, each.cur)->queue, queue))
-            return dlist_container(Seat, place, each.cur);
-    }
-    return NULL;
-}
-
-static Seat *find_woken(Bucket *bucket, const CloacaQueue *queue)
-{
-    dlist_iter each;
-
-    dlist_foreach(each, &bucket->woken)
+    dlist_foreach(each, list)
     {
         if (is_same(&dlist_container(Seat, place, each.cur)->queue, queue))
             return dlist_container(Seat, place, each.cur);

@@ -48,6 +48,18 @@ Datum cloaca_sql_path(FunctionCallInfo fcinfo, CloacaTwin *twin)
     PG_RETURN_VOID();
 }
 
+void cloaca_prepare(SPIPlanPtr *plan, const char *sql, int count, Oid *types)
+{
+    SPIPlanPtr prepared;
+
+    if (*plan)
+        return;
+    prepared = SPI_prepare(sql, count, types);
+    if (prepared == NULL || SPI_keepplan(prepared) != 0)
+        elog(ERROR, "could not prepare: %s", sql);
+    *plan = prepared;
+}
+
 Tuplestorestate *cloaca_begin_rows(FunctionCallInfo fcinfo)
 {
     ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
@@ -75,9 +87,7 @@ static SPIPlanPtr plan_twin(FunctionCallInfo fcinfo, CloacaTwin *twin)
         int count;
 
         get_func_signature(fcinfo->flinfo->fn_oid, &types, &count);
-        twin->plan = SPI_prepare(twin->sql, fcinfo->nargs, types);
-        if (twin->plan == NULL || SPI_keepplan(twin->plan) != 0)
-            elog(ERROR, "could not prepare: %s", twin->sql);
+        cloaca_prepare(&twin->plan, twin->sql, count, types);
     }
     return twin->plan;
 }

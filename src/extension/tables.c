@@ -29,7 +29,6 @@
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
 #include "nodes/primnodes.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
@@ -233,11 +232,7 @@ static void know_tenant(Tenant *tenant)
     registry = OidIsValid(own) ? get_relname_relid("tenant", own) : InvalidOid;
     before = forgettings;
     SPI_connect();
-    if (plan == NULL) {
-        plan = SPI_prepare("select cloaca.current_tenant()", 0, NULL);
-        if (plan == NULL || SPI_keepplan(plan) != 0)
-            elog(ERROR, "could not prepare current_tenant");
-    }
+    cloaca_prepare(&plan, "select cloaca.current_tenant()", 0, NULL);
     if (SPI_execute_plan(plan, NULL, NULL, false, 1) != SPI_OK_SELECT || SPI_processed != 1)
         elog(ERROR, "could not find the tenant");
     namestrcpy(&tenant->tables.schema, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));

@@ -95,12 +95,17 @@ bool cloaca_fetch_task(const CloacaTables *tables, ItemPointer tid, Snapshot sna
     return is_found;
 }
 
-void cloaca_make_room(const CloacaTables *tables, Buffer buffer, Size room)
+/* A guess without a lock, as the server's own. */
+bool cloaca_has_room(Buffer buffer, Size room)
 {
     Page page = BufferGetPage(buffer);
 
-    if (PageIsFull(page) || PageGetHeapFreeSpace(page) < room)
-        heap_page_prune_opt(tables->task, buffer);
+    return !PageIsFull(page) && PageGetHeapFreeSpace(page) >= room;
+}
+
+void cloaca_prune(const CloacaTables *tables, Buffer buffer)
+{
+    heap_page_prune_opt(tables->task, buffer);
 }
 
 TM_Result cloaca_update_task(const CloacaTables *tables, TupleTableSlot *slot, Datum *values, bool *nulls, bool wait,

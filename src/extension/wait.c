@@ -368,13 +368,7 @@ static void run(SPIPlanPtr *plan, const char *sql, int count, Oid *types, Datum 
 {
     MemoryContext caller = CurrentMemoryContext;
 
-    if (*plan == NULL) {
-        SPIPlanPtr prepared = SPI_prepare(sql, count, types);
-
-        if (prepared == NULL || SPI_keepplan(prepared) != 0)
-            elog(ERROR, "could not prepare \"%s\"", sql);
-        *plan = prepared;
-    }
+    cloaca_prepare(plan, sql, count, types);
     if (SPI_execute_plan(*plan, values, nulls, false, 0) != SPI_OK_SELECT || SPI_processed != 1)
         elog(ERROR, "could not execute \"%s\"", sql);
     MemoryContextSwitchTo(caller);
