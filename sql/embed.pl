@@ -6,6 +6,13 @@
 #
 #   embed.pl DIRECTORY
 #
+# A statement of a SQLite file may stand under a marker, a line of its own:
+#
+#   -- @raise CONDITION    raises it when the select returns a row
+#   -- @watch              is looked at again and again (the last one alone)
+#   -- @if, -- @while      the statements down to `-- @end` run when, or as long as, the select returns a row
+#   -- @include NOUN/NAME  stands for the statements of sql/NOUN/NAME.sqlite.sql, whose first line is `-- @part NAME`
+#
 # It fails when the dialects of a function disagree, when a statement uses a parameter that is no argument, or raises an unknown
 # condition. Needs perl-base alone.
 use strict;
@@ -27,6 +34,7 @@ die "usage: embed.pl DIRECTORY\n" unless @ARGV == 1;
 my $directory = $ARGV[0];
 
 my %conditions = map { $_->{name} => 1 } parts::conditions();
+my %included;
 my @manifest = parts::manifest();
 my @functions = map { function($_) } grep { $_->{dialects} ne 'helper' } @manifest;
 my %nouns = map { $_->{noun} => 1 } @manifest;
@@ -75,7 +83,7 @@ sub sqlite_form {
     my $signature = parts::signature($text) or die "$file: the first line is no \@function line\n";
     die "$file: the dialects' signatures differ:\n  $function->{signature}\n  $signature->{text}\n"
         if $signature->{text} ne $function->{signature};
-    $function->{statements} = [statements($file, $function, $text)];
+    $function->{statements} = [statements($file, $function, with_parts($file, $text))];
     $function->{waits} = $function->{statements}[-1]{watch};
 }
 
@@ -108,10 +116,27 @@ sub value {
 
 # ------------------------------------------------------------------------------------------------- the SQL of a SQLite file
 
-# The statements of a function, each with the condition that it raises, if any, and the last perhaps to be watched.
+# The text with the files that it includes in their place.
+sub with_parts {
+    my ($file, $text) = @_;
+    return $text =~ s{^-- \@include[ ]+(\w+)/(\w+)[ ]*$}{ part($file, $1, $2) }gemr;
+}
+
+sub part {
+    my ($file, $noun, $name) = @_;
+    my $path = "$sql/$noun/$name.sqlite.sql";
+    die "$file: includes $noun/$name, which is not there\n" unless -e $path;
+    my $text = parts::read_file($path);
+    die "$path: the first line is not -- \@part $name\n" unless $text =~ /\A-- \@part \Q$name\E\n/;
+    $included{$path} = 1;
+    return with_parts($path, $text);
+}
+
+# The statements of a function, each with the condition that it raises, if any, and which comes after it; the last perhaps to be
+# watched.
 sub statements {
     my ($file, $function, $text) = @_;
-    my @statements = split_sql($file, $text);
+    my @statements = in_order(blocks($file, split_sql($file, $text)), 0);
     my %known = (%bound, map { $_->{name} => 1 } @{ $function->{arguments} });
 
     die "$file: has no statements\n" unless @statements;
@@ -119,6 +144,7 @@ sub statements {
         for (@{ $statement->{parameters} }) {
             die "$file: :$_ is no argument of $function->{name}\n" unless $known{$_};
         }
+        die "$file: a condition must be a select\n" if $statement->{test} && $statement->{text} !~ /^(?:select|with|values)\b/i;
         my $raise = $statement->{raise} // next;
         die "$file: unknown condition $raise\n" unless $conditions{$raise};
         die "$file: a statement that raises $raise must be a select\n" unless $statement->{text} =~ /^(?:select|with|values)\b/i;
@@ -128,8 +154,53 @@ sub statements {
     die "$file: what is watched must return one boolean, from a procedure\n"
         if $statements[-1]{watch} && !($function->{procedure} && "@{[map { $_->{type} } @{ $function->{results} }]}" eq 'boolean');
     die "$file: the last statement must be a select that returns the rows\n"
-        if @{ $function->{results} } && $statements[-1]{text} !~ /^(?:select|with|values)\b/i;
+        if @{ $function->{results} } && ($statements[-1]{inner} || $statements[-1]{text} !~ /^(?:select|with|values)\b/i);
     return @statements;
+}
+
+# The statements in blocks: those between a condition and its end are its body.
+sub blocks {
+    my ($file, @marked) = @_;
+    my @open = ([]);
+    my @tests;
+    for my $statement (@marked) {
+        if ($statement->{end}) {
+            my $test = pop @tests or die "$file: an end without a beginning\n";
+            $test->{body} = pop @open;
+            die "$file: a block without statements\n" unless @{ $test->{body} };
+            next;
+        }
+        push @{ $open[-1] }, $statement;
+        next unless $statement->{test};
+        push @tests, $statement;
+        push @open, [];
+    }
+    die "$file: a block without an end\n" if @tests;
+    return $open[0];
+}
+
+# The statements of a block in a row, the first of them with this number. Each gets the number of the next one, and a condition that of
+# the one to go on with when its body does not run; after the last of the block comes `$after`.
+sub in_order {
+    my ($block, $first, $after) = @_;
+    my @statements;
+    for my $statement (@$block) {
+        my $number = $first + @statements;
+        my $follow = $statement == $block->[-1] && defined $after ? $after : $number + size($statement);
+        my $body = $statement->{body};
+        my @inner = $body ? in_order($body, $number + 1, $statement->{test} eq 'while' ? $number : $follow) : ();
+        @$statement{qw(next skip)} = ($body ? $number + 1 : $follow, $follow);
+        $_->{inner} = 1 for @inner;
+        push @statements, $statement, @inner;
+    }
+    return @statements;
+}
+
+sub size {
+    my ($statement) = @_;
+    my $size = 1;
+    $size += size($_) for @{ $statement->{body} // [] };
+    return $size;
 }
 
 # Splits at semicolons outside of quotes and comments; drops comments, folds white space, notes the parameters.
@@ -139,7 +210,7 @@ sub split_sql {
     my %current = (text => '', parameters => []);
 
     while ($text =~ /\G(?:
-            (?<marker>   ^--[ ]\@(?:raise[ ]+(?<raise>\w+)|(?<watch>watch))[ ]*$ )
+            (?<marker>   ^--[ ]\@(?:raise[ ]+(?<raise>\w+)|(?<watch>watch)|(?<test>if|while)|(?<close>end))[ ]*$ )
           | (?<comment>  --[^\n]* | \/\*.*?\*\/ )
           | (?<quoted>   '(?:[^']|'')*' | "(?:[^"]|"")*" | `[^`]*` )
           | (?<parameter>:(?<name>\w+) )
@@ -149,8 +220,12 @@ sub split_sql {
         )/gmsx) {
         if (defined $+{marker}) {
             die "$file: the marker $+{marker} stands inside a statement\n" if $current{text} ne '';
-            $current{raise} = $+{raise};
-            $current{watch} = defined $+{watch};
+            die "$file: the marker $+{marker} stands below another one\n" if grep { $current{$_} } qw(raise watch test);
+            if (defined $+{close}) {
+                push @statements, { end => 1 };
+                next;
+            }
+            @current{qw(raise watch test)} = ($+{raise}, defined $+{watch}, $+{test});
         } elsif (defined $+{comment} || defined $+{space}) {
             $current{text} .= ' ' if $current{text} =~ /\S$/;
         } elsif (defined $+{end}) {
@@ -163,17 +238,17 @@ sub split_sql {
         }
     }
     die "$file: does not end with a semicolon\n" if $current{text} =~ /\S/;
-    die "$file: a marker without a statement\n" if defined $current{raise} || $current{watch};
+    die "$file: a marker without a statement\n" if grep { $current{$_} } qw(raise watch test);
     return @statements;
 }
 
-# A SQLite file that no line of the manifest names would be left out in silence.
+# A SQLite file that neither a line of the manifest nor another file names would be left out in silence.
 sub check_strays {
     my %known = map { ("$_->{name}" => 1) } @functions;
     for my $noun (sort keys %nouns) {
         for my $file (glob "$sql/$noun/*.sqlite.sql") {
             my ($name) = $file =~ m{/(\w+)\.sqlite\.sql$};
-            die "$file: is not in the manifest\n" unless $name eq 'tables' || $known{$name};
+            die "$file: is neither in the manifest nor included\n" unless $name eq 'tables' || $known{$name} || $included{$file};
         }
     }
 }
@@ -203,7 +278,8 @@ sub source {
         $text .= array("clo_column", "$function->{name}_columns",
             map { sprintf '{"%s", CLOACA_TYPE_%s}', $_->{name}, $types{ $_->{type} } } @{ $function->{results} });
         $text .= array("clo_statement", "$function->{name}_statements", map {
-            sprintf '{%s, %s}', c_string($_->{text}), defined $_->{raise} ? 'CLOACA_' . uc $_->{raise} : 'CLOACA_OK'
+            sprintf '{%s, %s, %d, %d, %s, %s}', c_string($_->{text}), defined $_->{raise} ? 'CLOACA_' . uc $_->{raise} : 'CLOACA_OK',
+                @$_{qw(next skip)}, bool($_->{test}), bool($_->{inner})
         } @{ $function->{statements} });
     }
     $text .= "const clo_function clo_functions[CLO_FUNCTION_COUNT] = {\n" . join('', map { entry($_) } @functions) . "};\n\n";

@@ -109,6 +109,9 @@ cloaca_status clo_postgres_attach(void *handle, cloaca **connection, cloaca_erro
 cloaca_status clo_sqlite_open(const clo_url *url, cloaca **connection, cloaca_error *error);
 cloaca_status clo_sqlite_attach(void *handle, bool cache, cloaca **connection, cloaca_error *error);
 
+/* sqlite_functions.c: registers them on a handle; returns an SQLite code. */
+int clo_sqlite_functions(void *database);
+
 /* call.c: checks of arguments, the same for every backend. */
 const clo_function *clo_function_find(const char *name, size_t length);
 cloaca_status clo_call(cloaca *connection, const clo_function *function, const clo_value *arguments, const clo_sink *sink,

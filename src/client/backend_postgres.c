@@ -537,9 +537,9 @@ static void build_sql(connection *self, const clo_function *function, const clo_
         const bool array = column->type >= CLOACA_TYPE_BIGINT_ARRAY;
 
         clo_buffer_text(sql, i > 0 ? ", " : " ");
-        clo_buffer_text(sql, time ? "(extract(epoch from r." : array ? "pg_catalog.to_jsonb(r." : "r.");
+        clo_buffer_text(sql, time ? "least(extract(epoch from r." : array ? "pg_catalog.to_jsonb(r." : "r.");
         clo_buffer_text(sql, column->name);
-        clo_buffer_text(sql, time ? ") operator(pg_catalog.*) 1000000)::bigint" : (array ? ")" : ""));
+        clo_buffer_text(sql, time ? ") operator(pg_catalog.*) 1000000, 9223372036854775807)::bigint" : (array ? ")" : ""));
     }
     clo_buffer_text(sql, function->procedure ? " cloaca." : " from cloaca.");
     clo_buffer_text(sql, function->name);

@@ -2,9 +2,9 @@
  * backend_sqlite.c - runs the functions on SQLite, the only user of its library
  *
  * A function is a list of statements. They run in one transaction, which takes the write lock at once when one of them writes,
- * or in a savepoint inside the caller's transaction. Statements are prepared once for each connection and function. The
- * loadable module compiles this file again, against the SQLite that loads it, and keeps no statement: a host could not close
- * its connection else.
+ * or in a savepoint inside the caller's transaction. Some decide which one comes next. Statements are prepared once for each
+ * connection and function, those that do not always run when they first do. The loadable module compiles this file again,
+ * against the SQLite that loads it, and keeps no statement: a host could not close its connection else.
  *
  * Processes and locks: SQLite's own. Only one connection writes at a time; the others wait for the busy timeout.
  */
@@ -105,7 +105,8 @@ static cloaca_status leave(connection *self, scope entered, cloaca_error *error)
 static void undo(connection *self, scope entered);
 static cloaca_status control_transaction(connection *self, control which, cloaca_error *error);
 static cloaca_status run_statements(connection *self, bindings *bound, const clo_sink *sink, cloaca_error *error);
-static cloaca_status run_statement(connection *self, bindings *bound, size_t number, const clo_sink *sink, cloaca_error *error);
+static cloaca_status run_statement(connection *self, bindings *bound, size_t number, const clo_sink *sink, bool *found,
+                                   cloaca_error *error);
 static cloaca_status raise_row(sqlite3_stmt *statement, cloaca_status condition, cloaca_error *error);
 static int bind_all(connection *self, const prepared *one, bindings *bound);
 static int bind_value(sqlite3_stmt *statement, int number, const clo_value *value);
@@ -128,6 +129,7 @@ cloaca_status clo_sqlite_open(const clo_url *url, cloaca **made, cloaca_error *e
         return status;
     }
     code = sqlite3_open_v2(url->location, &self->database, flags | SQLITE_OPEN_NOMUTEX, NULL);
+    code = code == SQLITE_OK ? clo_sqlite_functions(self->database) : code;
     if (code != SQLITE_OK) {
         status = self->database == NULL ? clo_no_memory(error) : fail_with(self, code, error);
     } else {
@@ -142,19 +144,26 @@ cloaca_status clo_sqlite_open(const clo_url *url, cloaca **made, cloaca_error *e
     return CLOACA_OK;
 }
 
-/* Changes no setting of the handle. `cache` says whether statements may stay prepared between calls. */
+/* Changes no setting of the handle, but adds a few functions to it. `cache` says whether statements may stay prepared between
+ * calls. */
 cloaca_status clo_sqlite_attach(void *handle, bool cache, cloaca **made, cloaca_error *error)
 {
     connection *self;
     cloaca_status status = new_connection(&self, error);
 
-    if (status == CLOACA_OK) {
-        self->database = handle;
-        self->base.borrowed = true;
-        self->cache = cache;
-        *made = &self->base;
+    if (status != CLOACA_OK) {
+        return status;
     }
-    return status;
+    self->database = handle;
+    self->base.borrowed = true;
+    self->cache = cache;
+    if (clo_sqlite_functions(handle) != SQLITE_OK) {
+        status = fail_with(self, sqlite3_errcode(handle), error);
+        cloaca_close(&self->base);
+        return status;
+    }
+    *made = &self->base;
+    return CLOACA_OK;
 }
 
 /* ------------------------------------------------------------------------------------------------- the backend's functions */
@@ -474,6 +483,7 @@ static cloaca_status open_watcher(connection *self, const char *file, cloaca **w
     sqlite3_file_control(self->database, "main", SQLITE_FCNTL_VFS_POINTER, &system);
     code = sqlite3_open_v2(file, &other->database, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
                            system != NULL ? system->zName : NULL);
+    code = code == SQLITE_OK ? clo_sqlite_functions(other->database) : code;
     if (code != SQLITE_OK) {
         status = other->database == NULL ? clo_no_memory(error) : fail_with(other, code, error);
         cloaca_close(&other->base);
@@ -593,6 +603,10 @@ static cloaca_status prepare(connection *self, const clo_function *function, clo
     }
     known->reads = true;
     for (size_t i = 0; i < function->statement_count && status == CLOACA_OK; i++) {
+        if (function->statements[i].inner) {
+            known->reads = false;
+            continue;
+        }
         status = prepare_one(self, function, i, &known->statements[i], error);
         known->reads = known->reads && sqlite3_stmt_readonly(known->statements[i].statement);
     }
@@ -738,24 +752,38 @@ static cloaca_status run_statements(connection *self, bindings *bound, const clo
 
     /* Read now, when the lock is held: waiting for it takes time. */
     bound->now = now_of(&self->base);
-    for (size_t i = 0; i < bound->function->statement_count && status == CLOACA_OK; i++) {
-        status = run_statement(self, bound, i, sink, error);
+    for (size_t i = 0; i < bound->function->statement_count && status == CLOACA_OK;) {
+        const clo_statement *statement = &bound->function->statements[i];
+        bool found = false;
+
+        status = run_statement(self, bound, i, sink, &found, error);
+        i = statement->tests && !found ? statement->skip : statement->next;
     }
     return status;
 }
 
-static cloaca_status run_statement(connection *self, bindings *bound, size_t number, const clo_sink *sink, cloaca_error *error)
+/* `found` says whether it returned a row. */
+static cloaca_status run_statement(connection *self, bindings *bound, size_t number, const clo_sink *sink, bool *found,
+                                   cloaca_error *error)
 {
     const clo_function *function = bound->function;
-    const prepared *one = &self->functions[function->id].statements[number];
+    prepared *one = &self->functions[function->id].statements[number];
     const cloaca_status condition = function->statements[number].raises;
     const bool last = number + 1 == function->statement_count && function->column_count > 0;
-    cloaca_status status = CLOACA_OK;
-    int code = bind_all(self, one, bound);
+    cloaca_status status = one->statement != NULL ? CLOACA_OK : prepare_one(self, function, number, one, error);
+    int code;
 
+    if (status != CLOACA_OK) {
+        return status;
+    }
+    code = bind_all(self, one, bound);
     if (code == SQLITE_OK) {
         while (status == CLOACA_OK && (code = sqlite3_step(one->statement)) == SQLITE_ROW) {
-            if (condition != CLOACA_OK) {
+            *found = true;
+            if (function->statements[number].tests) {
+                code = SQLITE_DONE;
+                break;
+            } else if (condition != CLOACA_OK) {
                 status = raise_row(one->statement, condition, error);
             } else if (last) {
                 status = read_row(self, function, one->statement, sink, error);
@@ -882,7 +910,7 @@ static cloaca_status read_row(connection *self, const clo_function *function, sq
             const size_t start = self->json.length;
             clo_json_error wrong = {0};
 
-            if (!clo_json_canonical(values[i].text, values[i].length, &self->json, &wrong)) {
+            if (!clo_json_rewrite(values[i].text, values[i].length, &self->json, &wrong)) {
                 return wrong.reason == NULL
                            ? clo_no_memory(error)
                            : clo_fail(error, CLOACA_DATABASE_ERROR, "The file has a document that is not valid JSON.");

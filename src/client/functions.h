@@ -39,6 +39,10 @@ typedef struct clo_column {
 typedef struct clo_statement {
     const char *sql;
     cloaca_status raises; /* when it returns a row; CLOACA_OK: nothing */
+    unsigned short next;  /* the number of the one that runs after it */
+    unsigned short skip;  /* the same when it tests something and returns no row */
+    bool tests;
+    bool inner; /* runs only when something is so, if at all */
 } clo_statement;
 
 typedef struct clo_function {

@@ -102,7 +102,7 @@ size_t clo_format(cloaca_type type, int64_t integer, char *text, size_t size)
     case CLOACA_TYPE_BOOLEAN:
         return (size_t) snprintf(text, size, "%s", integer != 0 ? "true" : "false");
     case CLOACA_TYPE_TIMESTAMPTZ:
-        return clo_time_format(integer, text);
+        return integer == INT64_MAX ? (size_t) snprintf(text, size, "infinity") : clo_time_format(integer, text);
     case CLOACA_TYPE_INTERVAL:
         return clo_interval_format(integer, text);
     default:

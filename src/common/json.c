@@ -10,6 +10,8 @@
 #include <string.h>
 
 #define DEPTH_LIMIT 1000
+/* What a document of the library's own may be nested deeper, since others were put into it. */
+#define DEPTH_MARGIN 100
 /* What PostgreSQL's numeric holds, and about what its longest text is. */
 #define DIGITS_BEFORE_POINT 131072
 #define DIGITS_AFTER_POINT 16383
@@ -32,17 +34,19 @@ typedef struct parser {
     size_t member_count;
     size_t member_capacity;
     int depth;
+    int depth_limit;
     size_t growth; /* of numbers, so far */
     const char *reason;
 } parser;
 
+static bool parse_document(const char *text, size_t length, int depth_limit, clo_buffer *out, clo_json_error *error);
 static bool parse_value(parser *in);
 static bool parse_array(parser *in);
 static bool parse_object(parser *in);
 static bool parse_member(parser *in, bool first, const char *base);
 static bool add_member(parser *in, size_t key, size_t key_length);
 static bool sort_members(parser *in, size_t first, size_t start);
-static int compare_keys(const char *data, const member *left, const member *right);
+static int compare_members(const char *data, const member *left, const member *right);
 static bool parse_string(parser *in);
 static bool parse_escape(parser *in);
 static bool parse_unicode(parser *in, unsigned *code);
@@ -57,25 +61,12 @@ static bool refuse(parser *in, const char *reason);
 
 bool clo_json_canonical(const char *text, size_t length, clo_buffer *out, clo_json_error *error)
 {
-    parser in = {.start = text, .at = text, .end = text + length, .out = out};
-    bool good;
+    return parse_document(text, length, DEPTH_LIMIT, out, error);
+}
 
-    skip_space(&in);
-    good = parse_value(&in);
-    if (good) {
-        skip_space(&in);
-        good = in.at == in.end || refuse(&in, "something follows the document");
-    }
-    if (out->failed) {
-        in.reason = NULL;
-        good = false;
-    }
-    free(in.members);
-    if (!good && error != NULL) {
-        error->reason = in.reason;
-        error->position = (size_t) (in.at - text) + 1;
-    }
-    return good;
+bool clo_json_rewrite(const char *text, size_t length, clo_buffer *out, clo_json_error *error)
+{
+    return parse_document(text, length, DEPTH_LIMIT + DEPTH_MARGIN, out, error);
 }
 
 bool clo_utf8_valid(const char *text, size_t length)
@@ -171,6 +162,29 @@ size_t clo_json_unquote(clo_span string, char *text)
     return (size_t) (to - text);
 }
 
+int clo_json_compare_keys(clo_span left, clo_span right)
+{
+    size_t left_length = left.length - 2;
+    size_t right_length = right.length - 2;
+    char *text = NULL;
+    int order;
+
+    if (memchr(left.text, '\\', left.length) != NULL || memchr(right.text, '\\', right.length) != NULL) {
+        text = malloc(left.length + right.length);
+    }
+    if (text != NULL) {
+        left_length = clo_json_unquote(left, text);
+        right_length = clo_json_unquote(right, text + left.length);
+        order =
+            left_length != right_length ? (left_length < right_length ? -1 : 1) : memcmp(text, text + left.length, left_length);
+        free(text);
+    } else {
+        order = left_length != right_length ? (left_length < right_length ? -1 : 1)
+                                            : memcmp(left.text + 1, right.text + 1, left_length);
+    }
+    return order;
+}
+
 bool clo_json_integer(clo_span element, int64_t *value)
 {
     const bool negative = element.length > 0 && *element.text == '-';
@@ -191,6 +205,29 @@ bool clo_json_integer(clo_span element, int64_t *value)
     return true;
 }
 
+static bool parse_document(const char *text, size_t length, int depth_limit, clo_buffer *out, clo_json_error *error)
+{
+    parser in = {.start = text, .at = text, .end = text + length, .out = out, .depth_limit = depth_limit};
+    bool good;
+
+    skip_space(&in);
+    good = parse_value(&in);
+    if (good) {
+        skip_space(&in);
+        good = in.at == in.end || refuse(&in, "something follows the document");
+    }
+    if (out->failed) {
+        in.reason = NULL;
+        good = false;
+    }
+    free(in.members);
+    if (!good && error != NULL) {
+        error->reason = in.reason;
+        error->position = (size_t) (in.at - text) + 1;
+    }
+    return good;
+}
+
 static bool parse_value(parser *in)
 {
     bool good;
@@ -204,7 +241,7 @@ static bool parse_value(parser *in)
     switch (*in->at) {
     case '{':
     case '[':
-        if (++in->depth > DEPTH_LIMIT) {
+        if (++in->depth > in->depth_limit) {
             return refuse(in, "it is nested too deeply");
         }
         good = *in->at == '{' ? parse_object(in) : parse_array(in);
@@ -346,7 +383,7 @@ static void merge_sort(const char *data, member *members, member *spare, size_t 
     merge_sort(data, members + half, spare, count - half);
     memcpy(spare, members, count * sizeof(member));
     for (size_t i = 0; i < count; i++) {
-        if (right == count || (left < half && compare_keys(data, &spare[left], &spare[right]) <= 0)) {
+        if (right == count || (left < half && compare_members(data, &spare[left], &spare[right]) <= 0)) {
             members[i] = spare[left++];
         } else {
             members[i] = spare[right++];
@@ -366,7 +403,7 @@ static bool sort_members(parser *in, size_t first, size_t start)
 
     /* Without a member there may be no stack yet. */
     for (size_t i = 1; i < count && sorted && !in->out->failed; i++) {
-        sorted = compare_keys(in->out->data, &members[i - 1], &members[i]) < 0;
+        sorted = compare_members(in->out->data, &members[i - 1], &members[i]) < 0;
     }
     if (sorted || in->out->failed) {
         return !in->out->failed;
@@ -400,28 +437,10 @@ static bool sort_members(parser *in, size_t first, size_t start)
     return true;
 }
 
-/* By the length of what they stand for, then by its bytes. */
-static int compare_keys(const char *data, const member *left, const member *right)
+static int compare_members(const char *data, const member *left, const member *right)
 {
-    const char *a = data + left->key;
-    const char *b = data + right->key;
-    size_t a_length = left->key_length - 2;
-    size_t b_length = right->key_length - 2;
-    char *text = NULL;
-    int order;
-
-    if (memchr(a, '\\', left->key_length) != NULL || memchr(b, '\\', right->key_length) != NULL) {
-        text = malloc(left->key_length + right->key_length);
-    }
-    if (text != NULL) {
-        a_length = clo_json_unquote((clo_span){a, left->key_length}, text);
-        b_length = clo_json_unquote((clo_span){b, right->key_length}, text + left->key_length);
-        order = a_length != b_length ? (a_length < b_length ? -1 : 1) : memcmp(text, text + left->key_length, a_length);
-        free(text);
-    } else {
-        order = a_length != b_length ? (a_length < b_length ? -1 : 1) : memcmp(a + 1, b + 1, a_length);
-    }
-    return order;
+    return clo_json_compare_keys((clo_span){data + left->key, left->key_length},
+                                 (clo_span){data + right->key, right->key_length});
 }
 
 static bool parse_string(parser *in)

@@ -24,6 +24,9 @@ typedef struct clo_json_error {
 /* Appends the canonical form of the text to the buffer. The text must be one document in UTF-8 without \u0000. */
 bool clo_json_canonical(const char *text, size_t length, clo_buffer *out, clo_json_error *error);
 
+/* The same for what was made of such documents, and may be nested a little deeper than they. */
+bool clo_json_rewrite(const char *text, size_t length, clo_buffer *out, clo_json_error *error);
+
 /* Whether the text is UTF-8 without a zero byte. */
 bool clo_utf8_valid(const char *text, size_t length);
 
@@ -43,6 +46,9 @@ bool clo_json_next(const char **at, clo_span *key, clo_span *element);
 
 /* The text that a string stands for, which is never longer than the string; `text` may be its own place. Returns the length. */
 size_t clo_json_unquote(clo_span string, char *text);
+
+/* The order of the keys of an object: by the length of what they stand for, then by its bytes. */
+int clo_json_compare_keys(clo_span left, clo_span right);
 
 /* Whether the element is a number without fraction that fits. */
 bool clo_json_integer(clo_span element, int64_t *value);

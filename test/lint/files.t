@@ -31,6 +31,10 @@ sub file_sets {
         $expected{"$path.sqlite.sql"} = 1 if $function->{dialects} eq 'both';
         $expected{"$path.script.sql"} = 1 if -e "$path.script.sql";
     }
+    # What SQLite files include is named there alone.
+    for my $text (map { parts::read_file($_) } glob 'sql/*/*.sqlite.sql') {
+        $expected{"sql/$_.sqlite.sql"} = 1 for $text =~ m{^-- \@include (\w+/\w+)}mg;
+    }
     my %found = map { $_ => 1 } grep { !m{^sql/upgrade/} } glob 'sql/*/*.sql';
     fine('no file of the manifest is missing', grep { !$found{$_} } sort keys %expected);
     fine('no file is unknown to the manifest', grep { !$expected{$_} } sort keys %found);
