@@ -18,9 +18,12 @@ create table cloaca_dead_letter (
     worker       text,
     key          text collate "C",
     payload      jsonb       not null,
+    deadline     timestamptz,
+    timeout      interval,
     retry        jsonb,
     error        text        not null,
-    errors       jsonb       not null
+    errors       jsonb       not null,
+    steps        jsonb
 );
 
 create index cloaca_dead_letter_queue on cloaca_dead_letter (queue, status, id);

@@ -27,9 +27,16 @@ begin
 
     -- Leases that ended: the cancelled leave, the exhausted become dead letters, the others are ready again.
     execute format($query$
-        with held as (
-            select t.id, t.lease_id, t.cancelled, t.attempt >= t.max_attempts as is_exhausted from %I.cloaca_task t
-            where t.lease_until <= $1 order by t.id limit $2 for update skip locked
+        with ended as materialized (
+            select t.id, t.execution from %1$I.cloaca_task t where t.lease_until <= $1 order by t.id limit $2
+        ), execution as materialized (
+            select e.id from %1$I.cloaca_execution e
+            where e.id = any (array(select n.execution from ended n)) order by e.id for key share skip locked
+        ), held as materialized (
+            select t.id, t.lease_id, t.cancelled, t.attempt >= t.max_attempts as is_exhausted from %1$I.cloaca_task t
+            where t.id = any (array(select n.id from ended n)) and t.lease_until <= $1
+                and (t.execution is null or t.execution = any (array(select e.id from execution e)))
+            order by t.id for update skip locked
         )
         select array_agg(id) filter (where cancelled) as cancelled, array_agg(lease_id) filter (where cancelled) as leases,
             array_agg(id) filter (where is_exhausted and not cancelled) as dead,
@@ -40,16 +47,25 @@ begin
         perform from cloaca.finish(tenant, 'cancelled', gone.cancelled, gone.leases, null, at);
     end if;
     if gone.dead is not null then
-        perform cloaca.bury(tenant, gone.dead, 'lease expired', at);
+        perform cloaca.bury(tenant, gone.dead, null, at);
     end if;
     execute format($query$
-        with freed as (
+        with expired as materialized (
+            select t.id, t.execution, t.attempt, t.worker,
+                cloaca.lease_error(t.lease_until, cloaca.task_end(t.claimed_at, t.timeout, t.deadline)) as error
+            from %1$I.cloaca_task t where t.id = any ($1)
+        ), freed as (
             update %1$I.cloaca_task t set lease_id = null, lease_until = null, worker = null,
-                errors = cloaca.add_error(t.errors, t.attempt, t.worker, 'lease expired', $2)
-            where t.id = any ($1)
+                errors = cloaca.add_error(t.errors, x.attempt, x.worker, x.error, $2)
+            from expired x where t.id = x.id and t.id = any ($1)
             returning t.id, t.queue, t.priority, t.run_at
+        ), told as (
+            insert into %1$I.cloaca_execution_event (execution, task, at, attempt, state, worker, detail)
+            select x.execution, x.id, $2, x.attempt, 'retrying', x.worker, x.error from expired x where x.execution is not null
+            order by x.id
         )
-        select cloaca.note_ready(%1$L, queue, priority, min(run_at), min(id), count(*)) from freed group by queue, priority
+        select cloaca.note_ready(%1$L, queue, priority, min(run_at), min(id), count(*))
+        from freed where run_at < 'infinity' group by queue, priority
         $query$, tenant) using gone.expired, at;
     counts.cancelled := coalesce(cardinality(gone.cancelled), 0);
     counts.dead := coalesce(cardinality(gone.dead), 0);
@@ -65,6 +81,8 @@ begin
         )
         select count(*) from gone
         $query$, tenant) into counts.keys using at, max;
+    perform cloaca.end_late_executions(tenant, max, at);
+    perform cloaca.remove_executions(tenant, max, at);
     perform cloaca.estimate_queues(tenant, at);
     return counts;
 end

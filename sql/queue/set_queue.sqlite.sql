@@ -18,7 +18,7 @@ select detail from (select case
             when 'jitter' then type in ('integer', 'real') and value between 0 and 1
             else 0 end))
         then 'The retry policy must be an object with strategy (fixed, linear or exponential), initial and max (seconds from '
-            || '0 to 315576000) and jitter (from 0 to 1).'
+            || '0 to 315576000), jitter (from 0 to 1) and condition (all, never, transient or an object with a pattern).'
     when :retention not between 0 and 315576000000000 then 'The retention must be from 0 to 10 years.'
     when :key_retention not between 0 and 315576000000000 then 'The key_retention must be from 0 to 10 years.'
     end as detail)

@@ -17,6 +17,7 @@ declare
     at timestamptz := cloaca.now();
     lease record;
 begin
+    perform cloaca.lock_executions(tenant, array[cancel_task.task]);
     -- A task without a lease gets one that ends at once, so that it can leave like every other.
     execute format($query$
         update %I.cloaca_task t set cancelled = true, lease_id = coalesce(t.lease_id, 0), lease_until = coalesce(t.lease_until, $2)

@@ -51,6 +51,7 @@ begin
                 select t.id from %1$I.cloaca_task t
                 where t.queue = $1 and t.priority = level.priority and t.run_at <= $2 and not t.cancelled
                     and (t.lease_id is null or (t.lease_until <= $2 and t.attempt < t.max_attempts))
+                    and (t.deadline is null or t.deadline > $2)
                 order by t.run_at, t.id limit $3 for update skip locked) due
             where level.priority is not null
                 and not exists (select from %1$I.cloaca_queue q where q.queue = $1 and q.paused)
@@ -58,15 +59,22 @@ begin
         ), claimed as (
             update %1$I.cloaca_task t
             set lease_id = cloaca.new_lease_id(),
-                lease_until = $2 + coalesce($5, (select q.lease from %1$I.cloaca_queue q where q.queue = $1), interval '30 seconds'),
+                lease_until = least(cloaca.task_end($2, t.timeout, t.deadline),
+                    $2 + coalesce($5, (select q.lease from %1$I.cloaca_queue q where q.queue = $1), interval '30 seconds')),
                 claimed_at = $2, attempt = t.attempt + 1, worker = $4,
                 errors = case when t.lease_id is null then t.errors
-                    else cloaca.add_error(t.errors, t.attempt, t.worker, 'lease expired', $2) end
+                    else cloaca.add_error(t.errors, t.attempt, t.worker,
+                        cloaca.lease_error(t.lease_until, cloaca.task_end(t.claimed_at, t.timeout, t.deadline)), $2) end
             where t.id = any (array(select id from picked))
             returning t.*
+        ), started as (
+            select cloaca.tell_started(%1$L, array_agg(c.execution), array_agg(c.id), array_agg(c.attempt), $4, $2)
+            from claimed c where c.execution is not null having count(*) > 0
         )
         select c.id, c.lease_id, c.attempt, c.name, c.payload, c.priority, c.run_at, c.lease_until, c.max_attempts, c.execution
-        from claimed c, cloaca.note_claimed(%1$L, c.queue, c.priority, c.run_at, c.id, c.lease_id, c.lease_until)
+        from claimed c cross join (select count(*) as told from started) s
+            cross join cloaca.note_claimed(%1$L, c.queue, c.priority, c.run_at, c.id, c.lease_id, c.lease_until)
+        where s.told >= 0
         order by c.priority, c.run_at, c.id
         $query$, tenant) using claim_sql.queue, at, claim_sql.max, claim_sql.worker, claim_sql.lease;
 end

@@ -15,18 +15,13 @@ as $$
 #variable_conflict use_column
 declare
     tenant text := cloaca.current_tenant();
-    deferred record;
+    held cloaca.held_task;
 begin
     perform cloaca.check_time(defer_until.run_at);
-    execute format($query$
-        update %I.cloaca_task t set lease_id = null, lease_until = null, worker = null, claimed_at = null, attempt = t.attempt - 1,
-            run_at = $3
-        where t.id = $1 and t.lease_id = $2 and not t.cancelled
-        returning t.id, t.queue, t.priority, t.run_at
-        $query$, tenant) into deferred using defer_until.task, defer_until.lease_id, defer_until.run_at;
-    if deferred.id is null then
-        perform cloaca.refuse_lease(tenant, defer_until.task, defer_until.lease_id);
+    held := cloaca.held_task(tenant, defer_until.task, defer_until.lease_id);
+    if held.execution is not null then
+        perform cloaca.add_event(tenant, held.execution, defer_until.task, 'deferred', held.attempt, held.worker, null, cloaca.now());
     end if;
-    perform cloaca.note_ready(tenant, deferred.queue, deferred.priority, deferred.run_at, deferred.id, 1);
+    perform cloaca.park_task(tenant, held, defer_until.task, defer_until.run_at, null);
 end
 $$;

@@ -43,7 +43,7 @@ select detail from (select case
             when 'jitter' then type in ('integer', 'real') and value between 0 and 1
             else 0 end))
         then 'The retry policy must be an object with strategy (fixed, linear or exponential), initial and max (seconds from '
-            || '0 to 315576000) and jitter (from 0 to 1).'
+            || '0 to 315576000), jitter (from 0 to 1) and condition (all, never, transient or an object with a pattern).'
     end as detail)
 where detail is not null;
 

@@ -21,10 +21,11 @@ begin
         with held as materialized (
             select t.id, t.lease_id from %1$I.cloaca_task t
             where t.id = any ($1) and t.lease_id = any ($2) and not t.cancelled
+                and coalesce(cloaca.task_end(t.claimed_at, t.timeout, t.deadline) > $3, true)
             order by t.id for update
         ), extended as (
-            update %1$I.cloaca_task t set lease_until = $3
-                + coalesce($4, (select q.lease from %1$I.cloaca_queue q where q.queue = t.queue), interval '30 seconds')
+            update %1$I.cloaca_task t set lease_until = least(cloaca.task_end(t.claimed_at, t.timeout, t.deadline), $3
+                + coalesce($4, (select q.lease from %1$I.cloaca_queue q where q.queue = t.queue), interval '30 seconds'))
             where t.id = any (array(
                 select h.id from held h where (h.id, h.lease_id) in (select * from unnest($1, $2))))
             returning t.id, t.lease_id, t.lease_until

@@ -12,9 +12,10 @@ declare
 begin
     lease := cloaca.microseconds(extend_sql.lease, 'lease', true) * interval '1 microsecond';
     return query execute format($query$
-        update %1$I.cloaca_task t set lease_until = $3
-            + coalesce($4, (select q.lease from %1$I.cloaca_queue q where q.queue = t.queue), interval '30 seconds')
+        update %1$I.cloaca_task t set lease_until = least(cloaca.task_end(t.claimed_at, t.timeout, t.deadline), $3
+            + coalesce($4, (select q.lease from %1$I.cloaca_queue q where q.queue = t.queue), interval '30 seconds'))
         where t.id = $1 and t.lease_id = $2 and not t.cancelled
+            and coalesce(cloaca.task_end(t.claimed_at, t.timeout, t.deadline) > $3, true)
         returning t.lease_until
         $query$, tenant) using extend_sql.task, extend_sql.lease_id, cloaca.now(), extend_sql.lease;
     if not found then

@@ -1,7 +1,8 @@
 -- @function retry_task(task bigint = null, queue text = null, max integer = null) -> retried bigint
 --
 -- Puts dead letters back into their queue, to be tried anew with all their attempts: one, or those of a queue, the oldest first.
--- A dead letter stays when another live task of its queue has its key by now.
+-- A dead letter stays when another live task of its queue has its key by now. Those of executions stay, too: retry_execution is for
+-- them.
 --
 -- task: the task's id; or null with queue
 -- queue: the queue; or null with task
@@ -30,10 +31,13 @@ begin
     if retry_task.task is not null then
         -- The lock waits for another retry of the same task, which then is a dead letter no more.
         execute format($query$
-            select d.id, d.queue, d.key from %I.cloaca_dead_letter d where d.task = $1 and d.status = 'failed' for update
+            select d.id, d.queue, d.key, d.execution from %I.cloaca_dead_letter d where d.task = $1 and d.status = 'failed' for update
             $query$, tenant) into letter using retry_task.task;
         if letter.id is null then
             perform cloaca.raise_condition('unknown_task', format('Task %s is no dead letter.', retry_task.task));
+        elsif letter.execution is not null then
+            perform cloaca.raise_condition('invalid_argument',
+                format('Task %s belongs to execution %s.', retry_task.task, letter.execution), 'Use retry_execution.');
         end if;
     else
         perform cloaca.check_name(retry_task.queue, 'queue name');
@@ -45,16 +49,16 @@ begin
         execute format($query$
             with letter as materialized (
                 select d.* from %1$I.cloaca_dead_letter d
-                where d.status = 'failed' and (d.task = $1 or d.queue = $2)
+                where d.status = 'failed' and (d.task = $1 or d.queue = $2) and d.execution is null
                     and not exists (select from %1$I.cloaca_task t where t.queue = d.queue and t.key = d.key)
                     and ($1 is not null or not exists (select from %1$I.cloaca_dead_letter e
-                        where e.queue = d.queue and e.key = d.key and e.status = 'failed' and e.id < d.id))
+                        where e.queue = d.queue and e.key = d.key and e.status = 'failed' and e.execution is null and e.id < d.id))
                 order by d.id limit $3 for update of d
             ), live as (
                 insert into %1$I.cloaca_task (id, queue, priority, run_at, max_attempts, enqueued_at, execution, name, key, payload,
-                    retry, errors)
+                    retry, errors, steps)
                 select l.task, l.queue, l.priority, $4, l.max_attempts, l.enqueued_at, l.execution, l.name, l.key, l.payload,
-                    l.retry, l.errors
+                    l.retry, l.errors, l.steps
                 from letter l order by l.key nulls first, l.id
                 on conflict (queue, key) where key is not null do nothing
                 returning id, queue, priority, run_at

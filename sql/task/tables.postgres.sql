@@ -1,4 +1,5 @@
--- One row for each live task. It is claimable when run_at has come and no lease on it still runs. A claim changes no indexed
+-- One row for each live task. It is claimable when run_at has come, no lease on it still runs, and its deadline, if any, has not
+-- come. No lease is longer than the timeout of an attempt, or outlives the deadline. Tasks of workflows alone have either. A claim changes no indexed
 -- column, so that it is a HOT update; fillfactor leaves it room on the page. The columns that it does change stand together, between those that
 -- it does not, which keeps its WAL record short.
 create table cloaca_task (
@@ -17,9 +18,12 @@ create table cloaca_task (
     name         text        not null,
     key          text collate "C",
     execution    bigint,
+    deadline     timestamptz,
+    timeout      interval,
     payload      jsonb       not null,
     retry        jsonb,
-    errors       jsonb
+    errors       jsonb,
+    steps        jsonb
 ) with (fillfactor = 40, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000,
         autovacuum_analyze_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 

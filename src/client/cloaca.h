@@ -51,6 +51,11 @@ typedef enum cloaca_status {
     CLOACA_READ_ONLY,              /* the database cannot be written */
     CLOACA_STORAGE_FULL,           /* the disk or the file is full; nothing was changed */
     CLOACA_NOT_A_DATABASE,         /* the file is no SQLite database, or the database has no cloaca in it */
+    CLOACA_UNKNOWN_WORKFLOW,       /* no workflow of that name, or no such version */
+    CLOACA_INVALID_DEFINITION,     /* a workflow's definition that cannot be */
+    CLOACA_UNKNOWN_EXECUTION,      /* no execution of that id */
+    CLOACA_EXECUTION_FINISHED,     /* the execution has ended */
+    CLOACA_UNKNOWN_SCHEDULE,       /* no schedule of that name */
     CLOACA_OUT_OF_MEMORY,          /* memory ran out */
     CLOACA_DATABASE_ERROR          /* anything else that the database said */
 } cloaca_status;

@@ -25,6 +25,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/rel.h"
@@ -97,6 +98,10 @@ typedef struct Claim {
     Tuplestorestate *rows;
     TupleDesc row_type;
     int found;
+    Datum *started; /* tasks of executions, with those and their attempts */
+    Datum *executions;
+    Datum *attempts;
+    int started_count;
     TimestampTz due; /* a probe's: when the next task is */
 } Claim;
 
@@ -119,8 +124,11 @@ static void take(Claim *claim);
 static bool is_visible(Claim *claim);
 static void make_room(Claim *claim, BlockNumber block);
 static bool is_claimable(Claim *claim);
+static bool has_time(const Claim *claim);
 static bool update(Claim *claim);
 static Datum expired_errors(const Claim *claim);
+static void add_started(Claim *claim, const Datum *values);
+static void tell_started(Claim *claim);
 static void add_row(Claim *claim, const Datum *values, const bool *nulls);
 static int64 new_lease_id(void);
 static CloacaKey after(CloacaKey key);
@@ -136,6 +144,8 @@ Datum cloaca_claim(PG_FUNCTION_ARGS)
     claim.row_type = ((ReturnSetInfo *) fcinfo->resultinfo)->expectedDesc;
     cloaca_claim_begins();
     run(&claim);
+    if (claim.started_count > 0)
+        tell_started(&claim);
     cloaca_claim_ends();
     cloaca_close_tables(&claim.tables);
     cloaca_direct_count++;
@@ -410,12 +420,21 @@ static bool is_claimable(Claim *claim)
     if (DatumGetBool(slot->tts_values[TASK_CANCELLED - 1]))
         return false;
     if (slot->tts_isnull[TASK_LEASE_ID - 1])
-        return true;
+        return has_time(claim);
     if (DatumGetTimestampTz(slot->tts_values[TASK_LEASE_UNTIL - 1]) > claim->now) {
         claim->first_end = Min(claim->first_end, DatumGetTimestampTz(slot->tts_values[TASK_LEASE_UNTIL - 1]));
         return false;
     }
-    return DatumGetInt32(slot->tts_values[TASK_ATTEMPT - 1]) < DatumGetInt32(slot->tts_values[TASK_MAX_ATTEMPTS - 1]);
+    return DatumGetInt32(slot->tts_values[TASK_ATTEMPT - 1]) < DatumGetInt32(slot->tts_values[TASK_MAX_ATTEMPTS - 1]) &&
+           has_time(claim);
+}
+
+static bool has_time(const Claim *claim)
+{
+    bool is_null;
+    Datum deadline = slot_getattr(claim->slot, TASK_DEADLINE, &is_null);
+
+    return is_null || DatumGetTimestampTz(deadline) > claim->now;
 }
 
 /* Gives the task a new lease, unless somebody else has it in hand or changed it just now. */
@@ -423,18 +442,20 @@ static bool update(Claim *claim)
 {
     TupleTableSlot *slot = claim->slot;
     ItemPointerData root = claim->entries.entry.tid;
+    TimestampTz lease_until;
     Datum values[TASK_COLUMNS];
     bool nulls[TASK_COLUMNS];
 
     slot_getallattrs(slot);
     memcpy(values, slot->tts_values, sizeof(values));
     memcpy(nulls, slot->tts_isnull, sizeof(nulls));
+    lease_until = Min(claim->lease_until, cloaca_task_end(values, nulls, claim->now));
     if (!nulls[TASK_LEASE_ID - 1]) {
         values[TASK_ERRORS - 1] = expired_errors(claim);
         nulls[TASK_ERRORS - 1] = false;
     }
     values[TASK_LEASE_ID - 1] = Int64GetDatum(new_lease_id());
-    values[TASK_LEASE_UNTIL - 1] = TimestampTzGetDatum(claim->lease_until);
+    values[TASK_LEASE_UNTIL - 1] = TimestampTzGetDatum(lease_until);
     values[TASK_CLAIMED_AT - 1] = TimestampTzGetDatum(claim->now);
     values[TASK_ATTEMPT - 1] = Int32GetDatum(DatumGetInt32(values[TASK_ATTEMPT - 1]) + 1);
     values[TASK_WORKER - 1] = PointerGetDatum(claim->worker);
@@ -446,12 +467,14 @@ static bool update(Claim *claim)
             claim->flux = claim->entries.entry.key;
         return false;
     }
-    claim->first_end = Min(claim->first_end, claim->lease_until);
+    claim->first_end = Min(claim->first_end, lease_until);
     cloaca_remember_place(&claim->tables, DatumGetInt64(values[TASK_LEASE_ID - 1]), &root);
     cloaca_note_claimed(&claim->queue, claim->entries.entry.priority, claim->entries.entry.key);
     if (cloaca_bind_leases)
         cloaca_bind_lease(NameStr(claim->tables.schema), claim->entries.entry.key.id, DatumGetInt64(values[TASK_LEASE_ID - 1]),
-                          claim->lease_until);
+                          lease_until);
+    if (!nulls[TASK_EXECUTION - 1])
+        add_started(claim, values);
     add_row(claim, values, nulls);
     return true;
 }
@@ -460,18 +483,20 @@ static bool update(Claim *claim)
 static Datum expired_errors(const Claim *claim)
 {
     static SPIPlanPtr plan;
-    Oid types[] = {JSONBOID, INT4OID, TEXTOID, TIMESTAMPTZOID};
+    Oid types[] = {JSONBOID, INT4OID, TEXTOID, TEXTOID, TIMESTAMPTZOID};
     const Datum *values = claim->slot->tts_values;
     const bool *nulls = claim->slot->tts_isnull;
+    TimestampTz end = cloaca_task_end(values, nulls, DatumGetTimestampTz(values[TASK_CLAIMED_AT - 1]));
+    bool timed_out = DatumGetTimestampTz(values[TASK_LEASE_UNTIL - 1]) >= end;
     Datum arguments[] = {values[TASK_ERRORS - 1], values[TASK_ATTEMPT - 1], values[TASK_WORKER - 1],
-                         TimestampTzGetDatum(claim->now)};
-    char argument_nulls[] = {nulls[TASK_ERRORS - 1] ? 'n' : ' ', ' ', nulls[TASK_WORKER - 1] ? 'n' : ' ', ' '};
+                         CStringGetTextDatum(timed_out ? "timed out" : "lease expired"), TimestampTzGetDatum(claim->now)};
+    char argument_nulls[] = {nulls[TASK_ERRORS - 1] ? 'n' : ' ', ' ', nulls[TASK_WORKER - 1] ? 'n' : ' ', ' ', ' '};
     MemoryContext before = CurrentMemoryContext;
     Datum errors;
     bool is_null;
 
     SPI_connect();
-    cloaca_prepare(&plan, "select cloaca.add_error($1, $2, $3, 'lease expired', $4)", lengthof(types), types);
+    cloaca_prepare(&plan, "select cloaca.add_error($1, $2, $3, $4, $5)", lengthof(types), types);
     if (SPI_execute_plan(plan, arguments, argument_nulls, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
         elog(ERROR, "unexpected answer of add_error");
     errors = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
@@ -480,6 +505,42 @@ static Datum expired_errors(const Claim *claim)
     MemoryContextSwitchTo(before);
     SPI_finish();
     return errors;
+}
+
+/* Remembers a task of an execution, to be told of by tell_started. */
+static void add_started(Claim *claim, const Datum *values)
+{
+    if (claim->started_count == 0) {
+        claim->started = palloc(claim->max * sizeof(Datum));
+        claim->executions = palloc(claim->max * sizeof(Datum));
+        claim->attempts = palloc(claim->max * sizeof(Datum));
+    }
+    claim->started[claim->started_count] = values[TASK_ID - 1];
+    claim->executions[claim->started_count] = values[TASK_EXECUTION - 1];
+    claim->attempts[claim->started_count++] = values[TASK_ATTEMPT - 1];
+}
+
+/* The executions of claimed tasks know that they run. */
+static void tell_started(Claim *claim)
+{
+    static SPIPlanPtr plan;
+    Oid types[] = {TEXTOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TEXTOID, TIMESTAMPTZOID};
+    int count = claim->started_count;
+    Datum arguments[] = {
+        CStringGetTextDatum(NameStr(claim->tables.schema)),
+        PointerGetDatum(construct_array(claim->executions, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
+        PointerGetDatum(construct_array(claim->started, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
+        PointerGetDatum(construct_array(claim->attempts, count, INT4OID, sizeof(int32), true, TYPALIGN_INT)),
+        PointerGetDatum(claim->worker),
+        TimestampTzGetDatum(claim->now),
+    };
+    char nulls[] = {' ', ' ', ' ', ' ', claim->worker ? ' ' : 'n', ' '};
+
+    SPI_connect();
+    cloaca_prepare(&plan, "select cloaca.tell_started($1, $2, $3, $4, $5, $6)", lengthof(types), types);
+    if (SPI_execute_plan(plan, arguments, nulls, false, 0) != SPI_OK_SELECT)
+        elog(ERROR, "unexpected answer of tell_started");
+    SPI_finish();
 }
 
 static void add_row(Claim *claim, const Datum *values, const bool *nulls)

@@ -91,10 +91,11 @@ static bool is_small(FunctionCallInfo fcinfo, int number)
     return PG_ARGISNULL(number) || toast_raw_datum_size(PG_GETARG_DATUM(number)) <= SMALL_RESULT;
 }
 
-/* Deletes the task when it is this path's to finish. */
+/* Deletes the task when it is this path's to finish: the SQL path serves those of workflows. */
 static bool finish(const CloacaTables *tables, CloacaRows *rows, Keeper *keeper, int64 task, int64 lease_id)
 {
-    while (cloaca_lookup_held(rows, task, lease_id) && keeps_nothing(tables, rows, keeper)) {
+    while (cloaca_lookup_held(rows, task, lease_id) && slot_attisnull(rows->slot, TASK_EXECUTION) &&
+           keeps_nothing(tables, rows, keeper)) {
         TM_Result result = cloaca_delete_task(tables, rows->slot);
 
         if (result == TM_Ok)

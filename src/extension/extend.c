@@ -107,6 +107,7 @@ static bool prolong(Extension *extension, int64 task, int64 lease_id, TimestampT
         TupleTableSlot *slot = extension->rows.slot;
         ItemPointerData root;
         TM_Result result;
+        TimestampTz end_of_task;
         Datum values[TASK_COLUMNS];
         bool nulls[TASK_COLUMNS];
 
@@ -120,7 +121,10 @@ static bool prolong(Extension *extension, int64 task, int64 lease_id, TimestampT
         slot_getallattrs(slot);
         memcpy(values, slot->tts_values, sizeof(values));
         memcpy(nulls, slot->tts_isnull, sizeof(nulls));
-        *until = new_end(extension);
+        end_of_task = cloaca_task_end(values, nulls, DatumGetTimestampTz(values[TASK_CLAIMED_AT - 1]));
+        if (end_of_task <= extension->now)
+            return false;
+        *until = Min(new_end(extension), end_of_task);
         values[TASK_LEASE_UNTIL - 1] = TimestampTzGetDatum(*until);
         result = cloaca_update_task(&extension->tables, slot, values, nulls, true, &root);
         if (result == TM_Ok) {

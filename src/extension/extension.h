@@ -64,10 +64,13 @@ enum {
     TASK_NAME,
     TASK_KEY,
     TASK_EXECUTION,
+    TASK_DEADLINE,
+    TASK_TIMEOUT,
     TASK_PAYLOAD,
     TASK_RETRY,
     TASK_ERRORS,
-    TASK_COLUMNS = TASK_ERRORS
+    TASK_STEPS,
+    TASK_COLUMNS = TASK_STEPS
 };
 
 /* The tables of one tenant, opened and locked until the end of the transaction, all of them as this library knows them. */
@@ -114,6 +117,9 @@ extern void cloaca_begin_lookup(CloacaRows *rows, const CloacaTables *tables);
 /* The row of a task as it is now, into rows->slot, when it is held under the lease and nobody cancelled it. */
 extern bool cloaca_lookup_held(CloacaRows *rows, int64 task, int64 lease_id);
 extern void cloaca_end_lookup(CloacaRows *rows);
+
+/* When an attempt that began at `claimed_at` has to end: DT_NOEND for tasks that have all the time. */
+extern TimestampTz cloaca_task_end(const Datum *values, const bool *nulls, TimestampTz claimed_at);
 
 /* The version of the row at an index entry's place that the active snapshot shows, into the slot; the buffer stays pinned for
  * the next one. `all_dead`, unless NULL, says that nobody can see any. */
@@ -292,6 +298,19 @@ extern void cloaca_noted_passed(const CloacaQueue *queue, int16 priority, Cloaca
 extern void cloaca_claim_begins(void);
 extern void cloaca_claim_ends(void);
 extern void cloaca_register_callbacks(void);
+
+/* An execution that has ended once this transaction commits. */
+extern void cloaca_note_execution_end(Oid schema, int64 execution);
+
+/* workflow.c: what executions do when a transaction commits */
+
+/* What stands for an execution among the queues that sessions sleep at. */
+extern CloacaQueue cloaca_execution_queue(Oid schema, int64 execution);
+/* Has executions go on from the tasks that this transaction ended. */
+extern void cloaca_advance_ended(void);
+/* A subtransaction of this nesting is rolled back (0: the transaction is over), or its tasks are its parent's. */
+extern void cloaca_forget_ended(int nesting);
+extern void cloaca_keep_ended(int nesting);
 
 /* wait.c: sleepers of wait_for_task. All of these do nothing without shared memory. */
 extern Size cloaca_wait_size(void);

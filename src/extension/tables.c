@@ -68,9 +68,12 @@ static const Column task_columns[] = {
     {"name", TEXTOID, true},
     {"key", TEXTOID, false},
     {"execution", INT8OID, false},
+    {"deadline", TIMESTAMPTZOID, false},
+    {"timeout", INTERVALOID, false},
     {"payload", JSONBOID, true},
     {"retry", JSONBOID, false},
     {"errors", JSONBOID, false},
+    {"steps", JSONBOID, false},
 };
 
 static const Column queue_columns[] = {

@@ -17,10 +17,12 @@
 #include "nodes/makefuncs.h"
 #include "storage/bufmgr.h"
 #include "storage/bufpage.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 /* Where a task is that this session claimed. It may have moved since, or another may have its place; whoever looks there looks
  * whether it is the one. */
@@ -72,6 +74,18 @@ void cloaca_end_lookup(CloacaRows *rows)
         index_close(rows->index, NoLock);
     }
     PopActiveSnapshot();
+}
+
+TimestampTz cloaca_task_end(const Datum *values, const bool *nulls, TimestampTz claimed_at)
+{
+    TimestampTz end = nulls[TASK_DEADLINE - 1] ? DT_NOEND : DatumGetTimestampTz(values[TASK_DEADLINE - 1]);
+
+    if (!nulls[TASK_TIMEOUT - 1]) {
+        Datum timeout = DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(claimed_at), values[TASK_TIMEOUT - 1]);
+
+        end = Min(end, DatumGetTimestampTz(timeout));
+    }
+    return end;
 }
 
 /* As an index scan does it, but for the pruning: that is for those who need the room. */

@@ -28,14 +28,14 @@
 PG_FUNCTION_INFO_V1(cloaca_refuse_transaction);
 PG_FUNCTION_INFO_V1(cloaca_note_ready);
 
-typedef enum NoteKind { NOTE_READY, NOTE_DUE, NOTE_CLAIMED, NOTE_ENDED } NoteKind;
+typedef enum NoteKind { NOTE_READY, NOTE_DUE, NOTE_CLAIMED, NOTE_ENDED, NOTE_EXECUTION } NoteKind;
 
 typedef struct Note {
     NoteKind kind;
     int nesting; /* of the subtransaction that made it */
     CloacaQueue queue;
     int16 priority;
-    CloacaKey first;  /* NOTE_ENDED: its id is the lease */
+    CloacaKey first;  /* NOTE_ENDED: its id is the lease; NOTE_EXECUTION: the execution */
     CloacaKey resume; /* what this transaction's own claims have not passed */
     int64 count;
 } Note;
@@ -127,6 +127,13 @@ void cloaca_note_ended(int64 lease_id)
     add_note(NOTE_ENDED, &none, 0, (CloacaKey){0, lease_id}, 1);
 }
 
+void cloaca_note_execution_end(Oid schema, int64 execution)
+{
+    CloacaQueue queue = cloaca_execution_queue(schema, execution);
+
+    add_note(NOTE_EXECUTION, &queue, 0, (CloacaKey){0, execution}, 1);
+}
+
 CloacaKey cloaca_noted_start(const CloacaQueue *queue, int16 priority, CloacaKey start)
 {
     for (int i = 0; i < note_count; i++) {
@@ -202,7 +209,11 @@ static void on_transaction(XactEvent event, void *argument)
 {
     switch (event) {
     case XACT_EVENT_PRE_COMMIT:
+        cloaca_advance_ended();
         decide_commit();
+        break;
+    case XACT_EVENT_PRE_PREPARE:
+        cloaca_advance_ended();
         break;
     case XACT_EVENT_COMMIT:
         keep_promises(true);
@@ -229,6 +240,10 @@ static void on_subtransaction(SubXactEvent event, SubTransactionId own, SubTrans
 
     if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
         return;
+    if (event == SUBXACT_EVENT_ABORT_SUB)
+        cloaca_forget_ended(nesting);
+    else
+        cloaca_keep_ended(nesting);
     /* Its notes are the last ones. */
     while (first > 0 && notes[first - 1].nesting >= nesting)
         first--;
@@ -266,6 +281,11 @@ static void keep_promise(const Note *note, bool is_commit)
             cloaca_unbind_lease(note->first.id);
         return;
     }
+    if (note->kind == NOTE_EXECUTION) {
+        if (is_commit)
+            cloaca_wake(&note->queue, PG_INT32_MAX);
+        return;
+    }
     /* A task that was claimed is ready again when that aborts; everything else happens only when it commits. */
     if (is_commit == (note->kind == NOTE_CLAIMED))
         return;
@@ -279,6 +299,7 @@ static void keep_promise(const Note *note, bool is_commit)
 
 static void forget_transaction(void)
 {
+    cloaca_forget_ended(0);
     notes = NULL;
     note_count = note_limit = 0;
     has_claims = has_only_claims = false;

@@ -1,0 +1,45 @@
+-- @helper end_executions
+--
+-- Ends executions whose last task has ended: failed when one of their tasks failed or was cancelled, else completed. The caller has
+-- locked them.
+create function cloaca.end_executions(tenant text, executions bigint[], at timestamptz) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    execute format($query$
+        with outcome as materialized (
+            select e.id, w.retention, failure.task is not null as is_failed,
+                coalesce(failure.error, 'Task "' || failure.name || '" was cancelled.') as error,
+                cloaca.merge(array[e.input, final.changes]) as context, final.result
+            from %1$I.cloaca_execution e
+            join %1$I.cloaca_workflow w on w.id = e.workflow
+            left join lateral (
+                select n.task, n.error, t.name from %1$I.cloaca_execution_task n
+                join %1$I.cloaca_workflow_task t on t.workflow = e.workflow and t.n = n.n
+                where n.execution = e.id and n.state in ('failed', 'cancelled')
+                order by n.state = 'cancelled', n.finished_at, n.n limit 1
+            ) failure on true
+            cross join lateral (
+                select cloaca.merge(array_agg(n.changes order by n.n)) as changes,
+                    coalesce(jsonb_object_agg(t.name, n.output) filter (where n.state = 'completed'), '{}') as result
+                from %1$I.cloaca_workflow_task t
+                join %1$I.cloaca_execution_task n on n.execution = e.id and n.n = t.n
+                where t.workflow = e.workflow and t.dependents = '{}'
+            ) final
+            where e.id = any ($1)
+        ), ended as (
+            update %1$I.cloaca_execution e
+            set state = case when o.is_failed then 'failed' else 'completed' end, finished_at = $2, expires_at = $2 + o.retention,
+                started_at = coalesce(e.started_at, $2), error = o.error, context = o.context, result = o.result
+            from outcome o where e.id = o.id
+            returning e.id, e.state, e.error
+        ), told as (
+            insert into %1$I.cloaca_execution_event (execution, at, state, detail)
+            select d.id, $2, d.state, d.error from ended d order by d.id
+        )
+        select count(cloaca.note_execution(%1$L, d.id)) from ended d
+        $query$, tenant) using end_executions.executions, end_executions.at;
+end
+$$;

@@ -1,0 +1,46 @@
+-- @helper end_tasks
+--
+-- Live tasks of executions have ended: their states, outputs and errors go to the execution's own rows, and what waits for them goes on
+-- when the transaction commits. The caller has locked the executions and deleted the live tasks. Tasks that a cancelled execution has
+-- ended already are left as they are.
+create type cloaca.ended_task as (
+    task       bigint,
+    state      text,
+    output     jsonb,
+    error      text,
+    attempt    integer,
+    worker     text,
+    claimed_at timestamptz
+);
+
+create function cloaca.end_tasks(tenant text, ends cloaca.ended_task[], at timestamptz) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    ended bigint[];
+begin
+    execute format($query$
+        with ended as (
+            update %1$I.cloaca_execution_task n
+            set state = d.state, output = d.output, error = d.error, attempt = d.attempt, worker = d.worker,
+                started_at = d.claimed_at, finished_at = $2, awaits = null, held_run_at = null,
+                changes = case when d.output is null then n.changes else cloaca.merge(array[n.changes,
+                    case when jsonb_typeof(d.output) = 'object' then d.output else jsonb_build_object((
+                        select w.name from %1$I.cloaca_execution e join %1$I.cloaca_workflow_task w on w.workflow = e.workflow
+                        where e.id = n.execution and w.n = n.n), d.output) end]) end
+            from unnest($1) as d
+            where n.task = d.task and n.state = 'ready'
+            returning n.execution, n.task, n.attempt, n.state, n.worker, n.error
+        ), told as (
+            insert into %1$I.cloaca_execution_event (execution, task, at, attempt, state, worker, detail)
+            select d.execution, d.task, $2, d.attempt, d.state, d.worker, d.error from ended d order by d.task
+        )
+        select array_agg(d.task order by d.task) from ended d
+        $query$, tenant) into ended using ends, at;
+    if ended is not null then
+        perform cloaca.advance_later(tenant, ended, at);
+    end if;
+end
+$$;

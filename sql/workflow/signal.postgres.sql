@@ -1,0 +1,56 @@
+-- @function signal(execution bigint, name text, payload jsonb = null) -> signal bigint
+--
+-- Sends a signal to an execution, in the caller's transaction. A task that awaits it is claimable at once; else it is kept for the first
+-- one that will. Signals of one name are received in the order in which they were sent.
+--
+-- execution: the execution
+-- name: the signal, 1 to 200 bytes
+-- payload: what it carries, a JSON document of at most 64 MiB, or null
+-- Returns: the signal's id
+-- Errors: invalid_name, invalid_argument, unknown_execution, execution_finished
+-- Writes: cloaca_signal, cloaca_execution_event, cloaca_execution_task, cloaca_task
+create function cloaca.signal(execution bigint, name text, payload jsonb default null) returns table (signal bigint)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    tenant text := cloaca.current_tenant();
+    at timestamptz := cloaca.now();
+    state text;
+    sent bigint;
+    woken record;
+begin
+    perform cloaca.check_name(signal.name, 'signal name');
+    if signal.payload is not null then
+        perform cloaca.check_size(signal.payload, 'payload');
+    end if;
+    execute format('select e.state from %I.cloaca_execution e where e.id = $1 for no key update', tenant) into state using signal.execution;
+    if state is null then
+        perform cloaca.raise_condition('unknown_execution',
+            format('There is no execution %s.', coalesce(signal.execution::text, 'null')));
+    end if;
+    perform cloaca.refuse_finished(signal.execution, state);
+
+    execute format($query$
+        with told as (
+            insert into %1$I.cloaca_execution_event (execution, at, state, name) values ($1, $2, 'signalled', $3)
+        )
+        insert into %1$I.cloaca_signal (execution, sent_at, name, payload) values ($1, $2, $3, $4) returning id
+        $query$, tenant) into sent using signal.execution, at, signal.name, signal.payload;
+    execute format($query$
+        select t.id, t.queue, t.priority from %1$I.cloaca_task t where t.lease_id is null and t.id = (
+            select n.task from %1$I.cloaca_execution_task n
+            where n.execution = $1 and n.state = 'ready' and n.awaits = $2 order by n.n limit 1)
+        for update
+        $query$, tenant) into woken using signal.execution, signal.name;
+    if woken.id is not null then
+        at := cloaca.hold_task(tenant, signal.execution, woken.id, at, null);
+        execute format('update %I.cloaca_task t set run_at = $2 where t.id = $1', tenant) using woken.id, at;
+        if at < 'infinity' then
+            perform cloaca.note_ready(tenant, woken.queue, woken.priority, at, woken.id, 1);
+        end if;
+    end if;
+    return query select sent;
+end
+$$;

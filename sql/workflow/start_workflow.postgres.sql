@@ -1,0 +1,57 @@
+-- @function start_workflow(name text, context jsonb = '{}', key text = null, timeout interval = null) -> execution bigint, created boolean
+--
+-- Starts an execution of a workflow's current version, in the caller's transaction. Tasks that depend on nothing are ready at once.
+--
+-- name: the workflow
+-- context: what its tasks begin with, a JSON object of at most 64 MiB
+-- key: 1 to 500 bytes; one execution of this workflow has it, as long as that is kept. Starting again returns that one
+-- timeout: how long the execution may take, more than 0, at most 10 years; null for the definition's
+-- Returns: the execution, and whether it is new
+-- Errors: invalid_name, invalid_argument, unknown_workflow
+-- Writes: cloaca_execution, cloaca_execution_task, cloaca_execution_event, cloaca_task
+create function cloaca.start_workflow(name text, context jsonb default '{}', key text default null, timeout interval default null)
+returns table (execution bigint, created boolean)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    tenant text := cloaca.current_tenant();
+    at timestamptz := cloaca.now();
+    workflow record;
+    execution bigint;
+begin
+    perform cloaca.check_context(start_workflow.context);
+    if start_workflow.key is not null then
+        perform cloaca.check_name(start_workflow.key, 'key', 500);
+    end if;
+    timeout := cloaca.microseconds(start_workflow.timeout, 'timeout', true) * interval '1 microsecond';
+    execute format('select w.id, w.timeout from %I.cloaca_workflow w where w.name = $1 and w.is_current', tenant)
+        into workflow using start_workflow.name;
+    if workflow.id is null then
+        perform cloaca.raise_condition('unknown_workflow',
+            format('There is no workflow "%s".', coalesce(start_workflow.name, 'null')));
+    end if;
+
+    loop
+        execute format($query$
+            insert into %I.cloaca_execution (workflow, created_at, deadline, timeout, remaining, state, name, key, input)
+            values ($1, $2, $2 + $3, $3, 0, 'pending', $4, $5, $6)
+            on conflict (name, key) where key is not null do nothing returning id
+            $query$, tenant) into execution
+            using workflow.id, at, coalesce(timeout, workflow.timeout), start_workflow.name, start_workflow.key, start_workflow.context;
+        if execution is not null then
+            perform cloaca.start_tasks(tenant, execution, at);
+            return query select execution, true;
+            return;
+        end if;
+        -- It may be gone by now: then once more.
+        execute format('select e.id from %I.cloaca_execution e where e.name = $1 and e.key = $2', tenant)
+            into execution using start_workflow.name, start_workflow.key;
+        if execution is not null then
+            return query select execution, false;
+            return;
+        end if;
+    end loop;
+end
+$$;

@@ -1,0 +1,163 @@
+/*
+ * workflow.c - what executions do when a transaction commits
+ *
+ * A task that ends is written down at once, by the statement that ends it. What depends on it is counted down just before the
+ * transaction commits: a row that a thousand tasks count down is locked from there to the end of the commit, however long the
+ * transaction was, and since all of a transaction's tasks are handed over together, rows are locked in one order and two
+ * transactions cannot wait for each other.
+ *
+ * That is done by cloaca.advance, with the rights of whoever ended the tasks. An error there fails the commit, as one of a
+ * deferred constraint does.
+ */
+#include "extension.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+PG_FUNCTION_INFO_V1(cloaca_advance_later);
+PG_FUNCTION_INFO_V1(cloaca_note_execution);
+
+/* Tasks that one call ended. All of it lives until the transaction ends. */
+typedef struct Ended {
+    int nesting; /* of the subtransaction */
+    Oid role;
+    char *tenant;
+    TimestampTz at;
+    int count;
+    Datum *tasks;
+} Ended;
+
+static List *all_ended; /* of Ended, in the order of their calls */
+
+static void advance(const Ended *ended, Datum *tasks, int count);
+static bool is_same_kind(const Ended *one, const Ended *other);
+static int compare_tasks(const void *one, const void *other);
+
+/* advance_later(tenant, tasks, at) */
+Datum cloaca_advance_later(PG_FUNCTION_ARGS)
+{
+    MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
+    Ended *ended = palloc(sizeof(Ended));
+    ArrayType *tasks = PG_GETARG_ARRAYTYPE_P_COPY(1);
+
+    *ended = (Ended){.nesting = GetCurrentTransactionNestLevel(),
+                     .role = GetUserId(),
+                     .tenant = text_to_cstring(PG_GETARG_TEXT_PP(0)),
+                     .at = PG_GETARG_TIMESTAMPTZ(2)};
+    deconstruct_array(tasks, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &ended->tasks, NULL, &ended->count);
+    all_ended = lappend(all_ended, ended);
+    MemoryContextSwitchTo(caller);
+    PG_RETURN_VOID();
+}
+
+/* note_execution(tenant, execution) */
+Datum cloaca_note_execution(PG_FUNCTION_ARGS)
+{
+    Oid schema = get_namespace_oid(text_to_cstring(PG_GETARG_TEXT_PP(0)), true);
+
+    if (OidIsValid(schema))
+        cloaca_note_execution_end(schema, PG_GETARG_INT64(1));
+    PG_RETURN_VOID();
+}
+
+CloacaQueue cloaca_execution_queue(Oid schema, int64 execution)
+{
+    return (CloacaQueue){.database = MyDatabaseId,
+                         .table = get_relname_relid("cloaca_execution", schema),
+                         .hash = hash_bytes_extended((const unsigned char *) &execution, sizeof(execution), 0)};
+}
+
+/* Tasks of the same role and tenant go together, in the order of their ids. What is ended meanwhile comes after. */
+void cloaca_advance_ended(void)
+{
+    while (all_ended != NIL) {
+        List *left = all_ended;
+        const Ended *first = linitial(left);
+        Datum *tasks = NULL;
+        int count = 0;
+        ListCell *cell;
+
+        all_ended = NIL;
+        foreach (cell, left) {
+            const Ended *ended = lfirst(cell);
+
+            if (!is_same_kind(first, ended))
+                continue;
+            tasks = tasks ? repalloc(tasks, (count + ended->count) * sizeof(Datum)) : palloc(ended->count * sizeof(Datum));
+            memcpy(tasks + count, ended->tasks, ended->count * sizeof(Datum));
+            count += ended->count;
+            left = foreach_delete_current(left, cell);
+        }
+        qsort(tasks, count, sizeof(Datum), compare_tasks);
+        advance(first, tasks, count);
+        all_ended = list_concat(left, all_ended);
+    }
+}
+
+void cloaca_forget_ended(int nesting)
+{
+    ListCell *cell;
+
+    if (nesting <= 1)
+        all_ended = NIL;
+    foreach (cell, all_ended) {
+        if (((Ended *) lfirst(cell))->nesting >= nesting)
+            all_ended = foreach_delete_current(all_ended, cell);
+    }
+}
+
+void cloaca_keep_ended(int nesting)
+{
+    ListCell *cell;
+
+    foreach (cell, all_ended) {
+        Ended *ended = lfirst(cell);
+
+        ended->nesting = Min(ended->nesting, nesting - 1);
+    }
+}
+
+static void advance(const Ended *ended, Datum *tasks, int count)
+{
+    static SPIPlanPtr plan;
+    Oid types[] = {TEXTOID, INT8ARRAYOID, TIMESTAMPTZOID};
+    Datum arguments[] = {
+        CStringGetTextDatum(ended->tenant),
+        PointerGetDatum(construct_array(tasks, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
+        TimestampTzGetDatum(ended->at)};
+    Oid role;
+    int context;
+
+    GetUserIdAndSecContext(&role, &context);
+    SetUserIdAndSecContext(ended->role, context | (role == ended->role ? 0 : SECURITY_LOCAL_USERID_CHANGE));
+    PushActiveSnapshot(GetTransactionSnapshot());
+    SPI_connect();
+    cloaca_prepare(&plan, "select cloaca.advance($1, $2, $3)", lengthof(types), types);
+    if (SPI_execute_plan(plan, arguments, NULL, false, 0) != SPI_OK_SELECT)
+        elog(ERROR, "unexpected answer of advance");
+    SPI_finish();
+    PopActiveSnapshot();
+    SetUserIdAndSecContext(role, context);
+}
+
+static bool is_same_kind(const Ended *one, const Ended *other)
+{
+    return one->role == other->role && strcmp(one->tenant, other->tenant) == 0;
+}
+
+static int compare_tasks(const void *one, const void *other)
+{
+    int64 a = DatumGetInt64(*(const Datum *) one);
+    int64 b = DatumGetInt64(*(const Datum *) other);
+
+    return a < b ? -1 : a > b;
+}
