@@ -10,8 +10,13 @@
 -- Returns: what is recorded, and whether this call did so
 -- Errors: invalid_name, invalid_argument, lease_lost, cancelled
 -- Writes: cloaca_task
+create type cloaca.step_record as (
+    result  jsonb,
+    created boolean
+);
+
 create function cloaca.record_step(task bigint, lease_id bigint, name text, result jsonb default null)
-returns table (result jsonb, created boolean)
+returns setof cloaca.step_record
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$

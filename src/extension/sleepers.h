@@ -33,4 +33,9 @@ extern TimestampTz cloaca_sleepers_alarm(void);
 /* Leaves, if it has entered; `satisfied`: with the task that it was woken for; `broken`: the others have to look at once. */
 extern void cloaca_sleepers_leave(bool satisfied, bool broken);
 
+/* wait.c: raises unless the procedure that was called can commit. */
+extern void cloaca_refuse_atomic(FunctionCallInfo fcinfo);
+/* Sleeps until the next look, which without a seat is at `alarm`; false when it is `end` by then. Both in real time. */
+extern bool cloaca_nap(TimestampTz end, TimestampTz alarm);
+
 #endif

@@ -52,7 +52,6 @@ typedef struct Wait {
     MemoryContext round;
 } Wait;
 
-static void refuse_atomic(FunctionCallInfo fcinfo);
 static Datum answer(bool ready);
 static Wait *begin(FunctionCallInfo fcinfo);
 static void check_arguments(Wait *wait, Datum *values, const char *nulls);
@@ -71,7 +70,6 @@ static bool look(Wait *wait, const int *numbers, int count);
 static bool look_by_sql(Wait *wait, const int *numbers, int count);
 static TimestampTz next_look(const Wait *wait, int number);
 static TimestampTz next_poll(const Wait *wait);
-static bool nap(const Wait *wait, TimestampTz alarm);
 static void sleep_for(long milliseconds);
 static int wait_for_events(long milliseconds);
 static void run(SPIPlanPtr *plan, const char *sql, int count, Oid *types, Datum *values, const char *nulls);
@@ -80,7 +78,7 @@ Datum cloaca_wait_for_task(PG_FUNCTION_ARGS)
 {
     volatile bool ready = false;
 
-    refuse_atomic(fcinfo);
+    cloaca_refuse_atomic(fcinfo);
     PreventCommandDuringRecovery("CALL cloaca.wait_for_task");
     SPI_connect_ext(SPI_OPT_NONATOMIC);
     PG_TRY();
@@ -98,8 +96,7 @@ Datum cloaca_wait_for_task(PG_FUNCTION_ARGS)
     return answer(ready);
 }
 
-/* Only where a commit is possible. */
-static void refuse_atomic(FunctionCallInfo fcinfo)
+void cloaca_refuse_atomic(FunctionCallInfo fcinfo)
 {
     if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) || ((CallContext *) fcinfo->context)->atomic ||
         IsSubTransaction())
@@ -181,7 +178,7 @@ static bool wait_until_ready(Wait *wait)
         SPI_commit();
         /* Whoever enters looks again: a commit may have come before. */
         all = !cloaca_sleepers_entered() && GetCurrentTimestamp() < wait->end && enter(wait);
-        if (!all && !nap(wait, next_poll(wait)))
+        if (!all && !cloaca_nap(wait->end, next_poll(wait)))
             return false;
     }
 }
@@ -398,19 +395,18 @@ static TimestampTz next_poll(const Wait *wait)
     return next;
 }
 
-/* Sleeps until the next look; false when the timeout is over. */
-static bool nap(const Wait *wait, TimestampTz alarm)
+bool cloaca_nap(TimestampTz end, TimestampTz alarm)
 {
     for (;;) {
         TimestampTz now = GetCurrentTimestamp();
 
         if (cloaca_sleepers_entered())
             alarm = cloaca_sleepers_alarm();
-        if (now >= wait->end)
+        if (now >= end)
             return false;
         if (alarm <= now)
             return true;
-        sleep_for(Min(LONGEST_SLEEP, TimestampDifferenceMilliseconds(now, Min(alarm, wait->end))));
+        sleep_for(Min(LONGEST_SLEEP, TimestampDifferenceMilliseconds(now, Min(alarm, end))));
     }
 }
 
