@@ -7,6 +7,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
+    tasks constant jsonb := definition -> 'tasks';
+    places constant jsonb := (
+        select jsonb_object_agg(i.task ->> 'name', i.n) from jsonb_array_elements(tasks) with ordinality as i (task, n));
     workflow bigint;
 begin
     execute format($query$
@@ -29,15 +32,15 @@ begin
         ), behind as (
             select e.dependency as n, array_agg(e.dependent order by e.dependent) as tasks from edge e group by e.dependency
         )
-        insert into %I.cloaca_workflow_task (workflow, n, priority, max_attempts, name, handler, queue, dependencies, dependents,
-            timeout, retry, trigger, input)
-        select $1, i.n, coalesce((i.task ->> 'priority')::smallint, 0), coalesce((i.task ->> 'max_attempts')::integer, 3), i.name,
+        insert into %I.cloaca_workflow_task (workflow, n, rank, priority, max_attempts, name, handler, queue, dependencies,
+            dependents, timeout, retry, trigger, input)
+        select $1, i.n, $3[i.n], coalesce((i.task ->> 'priority')::smallint, 0), coalesce((i.task ->> 'max_attempts')::integer, 3), i.name,
             coalesce(i.task ->> 'handler', i.name), coalesce(i.task ->> 'queue', $2 ->> 'queue', 'default'),
             coalesce(b.tasks, '{}'), coalesce(a.tasks, '{}'), (i.task ->> 'timeout')::double precision * interval '1 second',
             i.task -> 'retry', i.task -> 'trigger', i.task -> 'input'
         from item i left join before b on b.n = i.n left join behind a on a.n = i.n
         order by i.n
-        $query$, tenant) using workflow, add_workflow.definition;
+        $query$, tenant) using workflow, add_workflow.definition, cloaca.task_ranks(tasks, places);
     return workflow;
 end
 $$;

@@ -4,7 +4,8 @@
 -- ready or skipped, and then what depends on the skipped ones. Executions whose last task has ended end. Costs what the dependents
 -- are, however many tasks there are besides.
 --
--- Dependents are locked in the order of their ids, then executions.
+-- Dependents are locked in the order of their ranks and ids, then executions, by everybody: so nobody waits in a circle. What depends on a
+-- skipped task has a greater rank than that; so those of the lowest rank come first, and the others wait for their turn in `later`.
 create function cloaca.advance(tenant text, tasks bigint[], at timestamptz) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -12,32 +13,46 @@ as $$
 #variable_conflict use_column
 declare
     wave record;
+    later record;
     finals bigint[] := '{}';
     over bigint[];
 begin
-    while tasks is not null loop
+    select null::bigint[] as tasks, null::integer[] as ranks, null::integer[] as counts into later;
+    while tasks is not null or later.tasks is not null loop
         execute format($query$
             with ended as materialized (
-                select n.execution, w.dependents from %1$I.cloaca_execution_task n
+                select n.execution, e.workflow, w.dependents from %1$I.cloaca_execution_task n
                 join %1$I.cloaca_execution e on e.id = n.execution
                 join %1$I.cloaca_workflow_task w on w.workflow = e.workflow and w.n = n.n
                 where n.task = any ($1)
             ), waiting as materialized (
-                select d.task, count(*)::integer as ended from ended f cross join lateral unnest(f.dependents) as x (n)
-                join %1$I.cloaca_execution_task d on d.execution = f.execution and d.n = x.n
-                group by d.task
+                select w.task, w.rank, sum(w.ended)::integer as ended from (
+                    select d.task, v.rank, 1 as ended from ended f cross join lateral unnest(f.dependents) as x (n)
+                    join %1$I.cloaca_execution_task d on d.execution = f.execution and d.n = x.n
+                    join %1$I.cloaca_workflow_task v on v.workflow = f.workflow and v.n = x.n
+                    union all
+                    select l.task, l.rank, l.ended from unnest($2, $3, $4) as l (task, rank, ended)
+                ) w
+                group by w.task, w.rank
+            ), turn as materialized (
+                select w.task, w.ended from waiting w where w.rank = (select min(v.rank) from waiting v)
             ), locked as materialized (
                 select d.task from %1$I.cloaca_execution_task d
-                where d.task = any (array(select task from waiting)) order by d.task for update
+                where d.task = any (array(select t.task from turn t)) order by d.task for update
             ), counted as (
-                update %1$I.cloaca_execution_task d set remaining = d.remaining - w.ended from waiting w
-                where d.task = w.task and d.task = any (array(select task from locked)) and d.state = 'waiting'
+                update %1$I.cloaca_execution_task d set remaining = d.remaining - t.ended from turn t
+                where d.task = t.task and d.task = any (array(select l.task from locked l)) and d.state = 'waiting'
                 returning d.task, d.remaining
             )
             select (select array_agg(c.task order by c.task) from counted c where c.remaining = 0) as free,
-                (select array_agg(f.execution) from ended f where f.dependents = '{}') as finals
-            $query$, tenant) into wave using tasks;
+                (select array_agg(f.execution) from ended f where f.dependents = '{}') as finals,
+                array_agg(w.task) as tasks, array_agg(w.rank) as ranks, array_agg(w.ended) as counts
+            from waiting w where w.rank > (select min(v.rank) from waiting v)
+            $query$, tenant) into wave using tasks, later.tasks, later.ranks, later.counts;
         finals := finals || wave.finals;
+        later.tasks := wave.tasks;
+        later.ranks := wave.ranks;
+        later.counts := wave.counts;
         tasks := case when wave.free is not null then cloaca.activate(tenant, wave.free, at) end;
     end loop;
 

@@ -14,10 +14,12 @@ create table cloaca_workflow (
 
 create unique index cloaca_workflow_current on cloaca_workflow (name) where is_current;
 
--- A task of a version, as its executions need it; n counts from 1 in the order of the definition.
+-- A task of a version, as its executions need it; n counts from 1 in the order of the definition. `rank` is how many tasks the longest
+-- way to it has: it is greater than the rank of everything that it depends on.
 create table cloaca_workflow_task (
     workflow     bigint    not null,
     n            integer   not null,
+    rank         integer   not null,
     priority     smallint  not null,
     max_attempts integer   not null,
     name         text      not null,
