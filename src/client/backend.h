@@ -67,7 +67,8 @@ typedef struct clo_wait {
     cloaca *watcher;                          /* NULL: not looked a second time yet */
     bool stale;                               /* there is no answer: look at the next check */
     bool ready;
-    int64_t next_at; /* the answer may change then by itself; INT64_MAX: never */
+    clo_value answer; /* when it is ready */
+    int64_t next_at;  /* the answer may change then by itself; INT64_MAX: never */
     int64_t pause;
 } clo_wait;
 

@@ -375,7 +375,8 @@ static cloaca_status wait_cancel(cloaca *base, const clo_sink *sink, cloaca_erro
         }
     }
     if (status == CLOACA_TIMEOUT) {
-        const clo_value no = {CLO_INTEGER, 0, NULL, 0};
+        const bool is_boolean = base->wait.function->columns[0].type == CLOACA_TYPE_BOOLEAN;
+        const clo_value no = {is_boolean ? CLO_INTEGER : CLO_NULL, 0, NULL, 0};
 
         clo_error_clear(error);
         status = sink == NULL || sink->row(sink->context, &no) ? CLOACA_OK : clo_no_memory(error);

@@ -5,9 +5,9 @@
  * and every call answers with a status, a result that the caller frees, and, when it failed, an error struct that the caller
  * owns.
  *
- * Threads: a connection belongs to one thread at a time; only cloaca_interrupt may come from another. The library has no
- * globals, installs no signal handler and never prints. Strings are UTF-8. Times are microseconds since 1970-01-01 UTC,
- * intervals microseconds.
+ * Threads: a connection belongs to one thread at a time; only cloaca_interrupt may come from another. A runner has threads of
+ * its own. The library has no globals, installs no signal handler and never prints. Strings are UTF-8. Times are microseconds
+ * since 1970-01-01 UTC, intervals microseconds.
  */
 #ifndef CLOACA_H
 #define CLOACA_H
@@ -305,6 +305,224 @@ void cloaca_interrupt(cloaca *connection);
  * has no sessions, take the setting and change nothing.
  */
 cloaca_status cloaca_bind_leases(cloaca *connection, bool on, cloaca_error *error);
+
+/*
+ * Workflows. The typed calls of the functions that programs need most; the others by cloaca_call.
+ *
+ * definition, context, result and payload are JSON text; NULL stands for null, or for the default. A *result is to be freed
+ * with cloaca_result_free, and NULL when the call failed; texts handed out in a char ** are to be freed with cloaca_free.
+ */
+/* *version, unless NULL, gets the version's name; *created says whether it is a new one. */
+cloaca_status cloaca_define_workflow(cloaca *connection, const char *name, const char *definition, char **version,
+                                     bool *created, cloaca_error *error);
+/* key: at most one execution of the workflow has it (NULL: none). timeout: CLOACA_NO_INTERVAL for the workflow's own. */
+cloaca_status cloaca_start_workflow(cloaca *connection, const char *name, const char *context, const char *key, int64_t timeout,
+                                    int64_t *execution, bool *created, cloaca_error *error);
+cloaca_status cloaca_get_execution(cloaca *connection, int64_t execution, cloaca_result **result, cloaca_error *error);
+/* NULL for workflow and state: any. The newest first, those before the id `before` (0: all), at most `max` (0: 100). */
+cloaca_status cloaca_list_executions(cloaca *connection, const char *workflow, const char *state, int64_t before, int32_t max,
+                                     cloaca_result **result, cloaca_error *error);
+/* The tasks of an execution in the order of the definition, after the number `after` (0: from the first). */
+cloaca_status cloaca_list_execution_tasks(cloaca *connection, int64_t execution, const char *state, int32_t after, int32_t max,
+                                          cloaca_result **result, cloaca_error *error);
+cloaca_status cloaca_execution_events(cloaca *connection, int64_t execution, int64_t after, int32_t max, cloaca_result **result,
+                                      cloaca_error *error);
+/* *state, unless NULL, gets the state that the execution is in then. */
+cloaca_status cloaca_pause_execution(cloaca *connection, int64_t execution, char **state, cloaca_error *error);
+cloaca_status cloaca_resume_execution(cloaca *connection, int64_t execution, char **state, cloaca_error *error);
+cloaca_status cloaca_cancel_execution(cloaca *connection, int64_t execution, const char *reason, char **state,
+                                      cloaca_error *error);
+/* What failed or was cancelled, and all that follows, runs again: *tasks of them. */
+cloaca_status cloaca_retry_execution(cloaca *connection, int64_t execution, char **state, int64_t *tasks, cloaca_error *error);
+/*
+ * Blocks until the execution has ended, the timeout is over (CLOACA_NO_INTERVAL: none), or cloaca_interrupt: *state gets the
+ * final state, NULL when it has not ended. Waits as cloaca_wait_for_task does, and is refused where that is.
+ */
+cloaca_status cloaca_wait_for_execution(cloaca *connection, int64_t execution, int64_t timeout, char **state,
+                                        cloaca_error *error);
+/* Durable steps of a task. *recorded says whether the step was done before, with *result (NULL: null). */
+cloaca_status cloaca_step(cloaca *connection, int64_t task, int64_t lease_id, const char *name, bool *recorded, char **result,
+                          cloaca_error *error);
+/* The first record stays: *stored, unless NULL, gets it. */
+cloaca_status cloaca_record_step(cloaca *connection, int64_t task, int64_t lease_id, const char *name, const char *result,
+                                 char **stored, cloaca_error *error);
+/* Waiting: the lease is given up, and the task comes back when the signal has come or the timeout is over. */
+typedef enum cloaca_signal_outcome {
+    CLOACA_SIGNAL_WAITING = 0,
+    CLOACA_SIGNAL_RECEIVED,
+    CLOACA_SIGNAL_TIMED_OUT
+} cloaca_signal_outcome;
+cloaca_status cloaca_await_signal(cloaca *connection, int64_t task, int64_t lease_id, const char *name, int64_t timeout,
+                                  cloaca_signal_outcome *outcome, char **payload, cloaca_error *error);
+cloaca_status cloaca_signal(cloaca *connection, int64_t execution, const char *name, const char *payload, cloaca_error *error);
+
+/*
+ * The runner: calls C functions for tasks, on threads of its own.
+ *
+ * It claims tasks of some queues, plain ones and those of workflows alike, calls the handler that is registered for the name of
+ * each, and reports how it ended. While handlers work it extends their leases, tells them when their task was cancelled or
+ * lost, and connects again when the database was away. It has two connections (one waits and claims, one reports), and one more
+ * for each handler that asks for one. Handlers run side by side on max_concurrent_tasks threads.
+ *
+ * Every task runs at least once: a handler whose process dies after its work and before the report is called again. Work on the
+ * same database that must count once is done in the transaction that completes the task: cloaca_job_begin, cloaca_job_commit.
+ *
+ * Threads: all functions of a runner may be called from any thread, cloaca_runner_free once and last, and the functions of a
+ * job from the thread that its handler runs on, except that cloaca_job_is_cancelled may come from any while the handler runs.
+ * Hooks and handlers are called without any lock held.
+ */
+typedef struct cloaca_runner cloaca_runner;
+typedef struct cloaca_job cloaca_job; /* a task in the hands of its handler */
+
+typedef enum cloaca_log_level { CLOACA_LOG_DEBUG = 1, CLOACA_LOG_INFO, CLOACA_LOG_WARNING, CLOACA_LOG_ERROR } cloaca_log_level;
+
+/* What happened to a task, for counting. */
+typedef enum cloaca_job_event {
+    CLOACA_EVENT_CLAIMED = 1,
+    CLOACA_EVENT_COMPLETED,
+    CLOACA_EVENT_RETRIED,  /* failed, to be tried again */
+    CLOACA_EVENT_FAILED,   /* failed for good: a dead letter */
+    CLOACA_EVENT_DEFERRED, /* by its handler, or because there is none for its name */
+    CLOACA_EVENT_AWAITING, /* gave its lease up until a signal */
+    CLOACA_EVENT_RELEASED, /* at the end of the runner: claimable again */
+    CLOACA_EVENT_CANCELLED,
+    CLOACA_EVENT_LEASE_LOST,   /* another worker has it, or its time was over */
+    CLOACA_EVENT_POSSIBLY_DONE /* a report was lost with the connection, and the task was no longer ours after that */
+} cloaca_job_event;
+
+typedef struct cloaca_metric {
+    cloaca_job_event event;
+    int64_t task;
+    int64_t execution; /* 0: none */
+    const char *name;
+    int32_t attempt;
+    int64_t latency; /* microseconds: CLAIMED: since it became claimable; else since it was claimed */
+} cloaca_metric;
+
+/* How a handler ended. */
+typedef enum cloaca_job_outcome {
+    CLOACA_JOB_DONE = 0, /* complete, with the result of cloaca_job_set_result, if any */
+    CLOACA_JOB_RETRY,    /* failed: tried again by the task's retry policy, until it has had its attempts */
+    CLOACA_JOB_FAILED,   /* failed for good */
+    CLOACA_JOB_DEFERRED, /* comes back at the time of cloaca_job_sleep_until or _for; the attempt does not count */
+    CLOACA_JOB_AWAITING, /* cloaca_job_await_signal said that it is waiting */
+    CLOACA_JOB_RELEASED  /* claimable again at once; the attempt does not count */
+} cloaca_job_outcome;
+
+typedef cloaca_job_outcome (*cloaca_handler)(cloaca_job *job, void *user);
+
+/* Zeroed with CLOACA_RUNNER_INIT, then url and whatever differs from the default. Everything is copied. */
+typedef struct cloaca_runner_options {
+    const char *url;    /* required, as for cloaca_open; not sqlite:///:memory:, which has one connection alone */
+    size_t queue_count; /* 0: one, "default" */
+    const char *const *queues;
+    const char *worker;           /* its name; NULL: host:pid */
+    int32_t max_concurrent_tasks; /* handlers at once, 1 to 1000; 0: 4 */
+    int64_t poll;                 /* the first pause where the database cannot wait; 0: 100 ms. It doubles, up to a second */
+    int64_t lease;                /* how long a claim holds, extended at a third of it; 0: 30 s */
+    int64_t task_timeout;         /* the longest time of an attempt; 0: 300 s; CLOACA_NO_INTERVAL: none */
+    int64_t execution_timeout;    /* of cloaca_runner_execute; 0: 3600 s; CLOACA_NO_INTERVAL: the workflow's own */
+    int64_t unknown_delay;        /* when a task without handler comes back; 0: 5 s */
+    int64_t drain;                /* how long handlers may go on when cloaca_runner_run ends; 0: 30 s */
+    bool no_recovery;             /* leave run_maintenance to others */
+    /* Hooks, from any of the runner's threads, several at a time. They must not call the runner. NULL: none. */
+    void (*log)(void *user, cloaca_log_level level, const char *message);
+    void (*metric)(void *user, const cloaca_metric *metric);
+    void *user;
+} cloaca_runner_options;
+#define CLOACA_RUNNER_INIT                                                                                                     \
+    {                                                                                                                          \
+        .url = NULL                                                                                                            \
+    }
+
+/* Checks the options; opens nothing yet. On failure *runner is NULL. */
+cloaca_status cloaca_runner_new(const cloaca_runner_options *options, cloaca_runner **runner, cloaca_error *error);
+/*
+ * The handler for tasks of that name; NULL: for those that have none of their own. Only before the start. A task that no
+ * handler is for is put off by unknown_delay, for another worker to take; that is logged.
+ */
+cloaca_status cloaca_runner_register(cloaca_runner *runner, const char *name, cloaca_handler handler, void *user,
+                                     cloaca_error *error);
+/* Opens the connections and starts the threads. A runner starts once. */
+cloaca_status cloaca_runner_start(cloaca_runner *runner, cloaca_error *error);
+/*
+ * No more claims. Returns when every handler has ended and is reported. After `grace` microseconds handlers that still work are
+ * told to stop, and two seconds later their tasks are released: then it returns CLOACA_TIMEOUT, and cloaca_runner_free
+ * waits for them.
+ */
+cloaca_status cloaca_runner_stop(cloaca_runner *runner, int64_t grace, cloaca_error *error);
+/* Starts, and returns when cloaca_runner_interrupt or _stop was called and the rest is done as cloaca_runner_stop says. */
+cloaca_status cloaca_runner_run(cloaca_runner *runner, cloaca_error *error);
+/* Asks a runner to stop, with the grace of its options, and returns at once; the second time the grace is over. The one
+ * function that a signal handler may call. */
+void cloaca_runner_interrupt(cloaca_runner *runner);
+/* Stops without grace if that was not done, and waits for handlers that do not end. NULL is allowed. */
+void cloaca_runner_free(cloaca_runner *runner);
+/*
+ * Starts a workflow and waits for its end, on a connection of its own; whoever runs the tasks, this runner or others.
+ *
+ * *result: the row of get_execution (state, result, error, ...), also when the execution failed or was cancelled.
+ * Errors: those of start_workflow; CLOACA_TIMEOUT when the runner is stopped meanwhile, the execution going on.
+ */
+cloaca_status cloaca_runner_execute(cloaca_runner *runner, const char *workflow, const char *context, const char *key,
+                                    cloaca_result **result, cloaca_error *error);
+
+/* The task. Texts belong to the job, which is gone when its handler has returned. */
+int64_t cloaca_job_task(const cloaca_job *job);
+int64_t cloaca_job_lease_id(const cloaca_job *job);
+int64_t cloaca_job_execution(const cloaca_job *job); /* 0: none */
+int32_t cloaca_job_attempt(const cloaca_job *job);
+int32_t cloaca_job_max_attempts(const cloaca_job *job);
+const char *cloaca_job_name(const cloaca_job *job);
+const char *cloaca_job_queue(const cloaca_job *job);
+const char *cloaca_job_payload(const cloaca_job *job); /* JSON text; of a workflow's task its context */
+
+/* Why there is no use in going on, or 0. What the handler returns after that still counts, as far as it can. */
+typedef enum cloaca_stop_reason {
+    CLOACA_GO_ON = 0,
+    CLOACA_STOP_CANCELLED,  /* the task was cancelled */
+    CLOACA_STOP_LEASE_LOST, /* it is no longer ours */
+    CLOACA_STOP_TIMED_OUT,  /* the attempt took too long */
+    CLOACA_STOP_RUNNER      /* the runner stops, and the grace is over */
+} cloaca_stop_reason;
+cloaca_stop_reason cloaca_job_is_cancelled(const cloaca_job *job);
+/* A descriptor that can be read from then on, for poll, not to be read or closed; -1 when there is none left. */
+int cloaca_job_descriptor(cloaca_job *job);
+/* Sleeps, and returns early, with the reason, when the job is cancelled. */
+cloaca_stop_reason cloaca_job_pause(cloaca_job *job, int64_t microseconds);
+
+/* What the outcome is reported with; copied. The result is JSON text, the error plain text. */
+void cloaca_job_set_result(cloaca_job *job, const char *result);
+void cloaca_job_set_error(cloaca_job *job, const char *message);
+/* Another delay than the retry policy's, for CLOACA_JOB_RETRY. */
+void cloaca_job_retry_in(cloaca_job *job, int64_t delay);
+/* For CLOACA_JOB_DEFERRED: a time by the database's clock, or so long from the report on. */
+void cloaca_job_sleep_until(cloaca_job *job, int64_t time);
+void cloaca_job_sleep_for(cloaca_job *job, int64_t interval);
+
+/*
+ * As cloaca_step, cloaca_record_step and cloaca_await_signal, for this task. They go through the job's connection when it has
+ * one, so that a step is recorded in the transaction that is open there, and else through the runner's, where they are
+ * repeated while the database is away and the lease is ours.
+ */
+cloaca_status cloaca_job_step(cloaca_job *job, const char *name, bool *recorded, char **result, cloaca_error *error);
+cloaca_status cloaca_job_record_step(cloaca_job *job, const char *name, const char *result, char **stored, cloaca_error *error);
+/* When *outcome is CLOACA_SIGNAL_WAITING the handler returns CLOACA_JOB_AWAITING, and is called again later. */
+cloaca_status cloaca_job_await_signal(cloaca_job *job, const char *name, int64_t timeout, cloaca_signal_outcome *outcome,
+                                      char **payload, cloaca_error *error);
+
+/*
+ * A connection for this handler's own use in the same database, opened when it is first asked for and kept for later jobs. What
+ * is left open on it when the handler returns is rolled back. It belongs to the runner.
+ */
+cloaca_status cloaca_job_connection(cloaca_job *job, cloaca **connection, cloaca_error *error);
+/*
+ * A transaction on that connection that ends with the task: begin it, do the work, and commit with the result (NULL: none)
+ * instead of returning it. When the commit succeeded the handler returns CLOACA_JOB_DONE; else the work is rolled back, and it
+ * returns CLOACA_JOB_RETRY or what else it likes.
+ */
+cloaca_status cloaca_job_begin(cloaca_job *job, cloaca **connection, cloaca_error *error);
+cloaca_status cloaca_job_commit(cloaca_job *job, const char *result, cloaca_error *error);
 
 /*
  * For tests: fixes the clock of this connection (microseconds; CLOACA_NO_TIME: the real one again), and the random number

@@ -56,7 +56,7 @@ typedef struct clo_function {
     const clo_statement *statements;
     int id; /* its place in clo_functions */
     bool procedure;
-    bool waits; /* a procedure that takes its time, with one boolean as its result: wait.c runs it */
+    bool waits; /* a procedure that takes its time, with one boolean or text as its result: wait.c runs it */
     bool postgres_only;
     bool writes;
     bool credentials; /* takes a password and returns a connection string */

@@ -1,5 +1,5 @@
 /*
- * wait.c - waiting for a task: blocking, for event loops, and its interruption
+ * wait.c - waiting for a task or the end of an execution: blocking, for event loops, and its interruption
  *
  * A backend whose server can sleep does the waiting there, and this file polls its socket. On the other one this file looks
  * again, every 5 to 50 ms, whether anything was written since the last look or is due by now, and only then asks the tables. A
@@ -40,6 +40,7 @@ static bool take_interrupt(clo_wait *wait);
 static cloaca_status typed_arguments(cloaca *connection, size_t count, const char *const *queues, int64_t timeout,
                                      clo_value *values, cloaca_error *error);
 static bool take_ready(void *context, const clo_value *values);
+static clo_value no_answer(const clo_function *function);
 static int64_t timeout_of(const clo_function *function, const clo_value *arguments);
 static int64_t monotonic_now(void);
 static int64_t least(int64_t one, int64_t other);
@@ -264,9 +265,9 @@ static cloaca_status check_watched(cloaca *connection, const clo_sink *sink, boo
         return status;
     }
     if (*done) {
-        const clo_value ready = {CLO_INTEGER, wait->ready, NULL, 0};
+        const clo_value answer = wait->ready ? wait->answer : no_answer(wait->function);
 
-        return sink->row(sink->context, &ready) ? CLOACA_OK : clo_no_memory(error);
+        return sink->row(sink->context, &answer) ? CLOACA_OK : clo_no_memory(error);
     }
     *again = least(wait->pause, wait->deadline - now);
     if (wait->next_at != NEVER) {
@@ -328,8 +329,13 @@ static bool take_look(void *context, const clo_value *values)
     clo_wait *wait = context;
 
     wait->stale = false;
-    wait->ready = values[0].integer != 0;
+    wait->ready = values[0].kind == CLO_TEXT || (values[0].kind == CLO_INTEGER && values[0].integer != 0);
+    wait->answer = values[0];
     wait->next_at = values[1].kind == CLO_INTEGER ? values[1].integer : NEVER;
+    if (values[0].kind == CLO_TEXT) {
+        wait->answer.text = clo_arena_copy(&wait->arena, values[0].text, values[0].length);
+        return wait->answer.text != NULL;
+    }
     return true;
 }
 
@@ -337,7 +343,7 @@ static bool take_look(void *context, const clo_value *values)
 
 static cloaca_status cancel(cloaca *connection, const clo_sink *sink, cloaca_error *error)
 {
-    const clo_value no = {CLO_INTEGER, 0, NULL, 0};
+    const clo_value no = no_answer(connection->wait.function);
     cloaca_status status = CLOACA_OK;
 
     if (connection->backend->wait_begin != NULL) {
@@ -406,6 +412,12 @@ static bool take_ready(void *context, const clo_value *values)
 {
     *(bool *) context = values[0].integer != 0;
     return true;
+}
+
+/* What a wait says that ended otherwise: false, or null where the answer is a text. */
+static clo_value no_answer(const clo_function *function)
+{
+    return (clo_value){function->columns[0].type == CLOACA_TYPE_BOOLEAN ? CLO_INTEGER : CLO_NULL, 0, NULL, 0};
 }
 
 /* The argument of that name; NEVER when there is none. */

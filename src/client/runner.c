@@ -1,0 +1,574 @@
+/*
+ * runner.c - the runner as programs see it: made, started, stopped, and asked to execute a workflow
+ *
+ * The threads are in runner_claim.c, runner_report.c and runner_job.c; runner.h says who owns what. The reporting thread
+ * decides when a stop is over; everything here only asks it and waits. A signal handler may do no more than add to a counter
+ * and write into a pipe, which is what wakes that thread in any case.
+ */
+#define _GNU_SOURCE /* pipe2 */
+#include "runner.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TASKS_DEFAULT 4
+#define TASKS_LIMIT 1000
+#define QUEUE_LIMIT 1000
+#define NAME_LIMIT 200
+/* Beyond the grace: two seconds for handlers to heed, ten for the database to take the reports, and some. */
+#define STOP_PATIENCE (15 * SECOND)
+
+static cloaca_status check_options(const cloaca_runner_options *options, cloaca_error *error);
+static cloaca_status check_url(const char *url, cloaca_error *error);
+static bool copy_options(cloaca_runner *runner, const cloaca_runner_options *given);
+static bool make_locks(cloaca_runner *runner);
+static cloaca_status try_connections(cloaca_runner *runner, cloaca_error *error);
+static bool start_threads(cloaca_runner *runner);
+static cloaca_status await_end(cloaca_runner *runner, int64_t until, cloaca_error *error);
+static cloaca_status follow(cloaca_runner *runner, cloaca **connection, int64_t execution, cloaca_result **result,
+                            cloaca_error *error);
+static cloaca_status wait_on(cloaca_runner *runner, cloaca *connection, int64_t execution, bool *over, cloaca_error *error);
+static bool enlist(cloaca_runner *runner, execution_wait *wait);
+static void delist(cloaca_runner *runner, execution_wait *wait);
+static int64_t or_default(int64_t given, int64_t fallback);
+
+cloaca_status cloaca_runner_new(const cloaca_runner_options *options, cloaca_runner **runner, cloaca_error *error)
+{
+    cloaca_runner *made;
+    cloaca_status status;
+
+    *runner = NULL;
+    clo_error_clear(error);
+    status = check_options(options, error);
+    if (status != CLOACA_OK) {
+        return status;
+    }
+    made = calloc(1, sizeof(cloaca_runner));
+    if (made == NULL) {
+        return clo_no_memory(error);
+    }
+    made->arena.secret = true; /* the URL may hold a password */
+    made->wake[0] = made->wake[1] = -1;
+    made->claimer_ended = true;
+    made->grace_at = made->abandon_at = made->give_up_at = NEVER;
+    made->clock = clo_runner_clock();
+    if (!make_locks(made)) {
+        free(made);
+        return clo_no_memory(error);
+    }
+    if (!copy_options(made, options) || !clo_report_batch_new(made)) {
+        cloaca_runner_free(made);
+        return clo_no_memory(error);
+    }
+    if (pipe2(made->wake, O_CLOEXEC | O_NONBLOCK) < 0) {
+        cloaca_runner_free(made);
+        return clo_fail(error, CLOACA_OUT_OF_MEMORY, "The process cannot open another pipe.");
+    }
+    *runner = made;
+    return CLOACA_OK;
+}
+
+cloaca_status cloaca_runner_register(cloaca_runner *runner, const char *name, cloaca_handler handler, void *user,
+                                     cloaca_error *error)
+{
+    handler_entry *grown;
+
+    clo_error_clear(error);
+    if (handler == NULL || (name != NULL && (*name == '\0' || strlen(name) > NAME_LIMIT))) {
+        return clo_fail(error, CLOACA_INVALID_ARGUMENT, "A handler needs a function, and a name of 1 to 200 bytes or none.");
+    }
+    if (runner->started) {
+        return clo_fail(error, CLOACA_INVALID_ARGUMENT, "The runner has been started already.");
+    }
+    for (size_t i = 0; i < runner->handler_count; i++) {
+        const char *other = runner->handlers[i].name;
+
+        if (name == NULL || other == NULL ? name == other : strcmp(name, other) == 0) {
+            return clo_fail(error, CLOACA_NAME_TAKEN, "There is a handler of that name already.");
+        }
+    }
+    grown = realloc(runner->handlers, (runner->handler_count + 1) * sizeof(handler_entry));
+    if (grown == NULL) {
+        return clo_no_memory(error);
+    }
+    runner->handlers = grown;
+    grown += runner->handler_count;
+    *grown = (handler_entry){NULL, handler, user};
+    if (name != NULL) {
+        grown->name = clo_arena_copy(&runner->arena, name, strlen(name));
+        if (grown->name == NULL) {
+            return clo_no_memory(error);
+        }
+    }
+    runner->handler_count++;
+    return CLOACA_OK;
+}
+
+cloaca_status cloaca_runner_start(cloaca_runner *runner, cloaca_error *error)
+{
+    cloaca_status status;
+
+    clo_error_clear(error);
+    if (runner->started || runner->handler_count == 0) {
+        return clo_fail(error, CLOACA_INVALID_ARGUMENT,
+                        runner->started ? "The runner has been started already." : "The runner has no handler.");
+    }
+    status = try_connections(runner, error);
+    if (status != CLOACA_OK) {
+        return status;
+    }
+    if (!start_threads(runner)) {
+        return clo_fail(error, CLOACA_OUT_OF_MEMORY, "The process cannot start another thread.");
+    }
+    clo_runner_log(runner, CLOACA_LOG_INFO, "started with %zu threads", runner->thread_count);
+    return CLOACA_OK;
+}
+
+cloaca_status cloaca_runner_stop(cloaca_runner *runner, int64_t grace, cloaca_error *error)
+{
+    const int64_t grace_at = clo_later_by(clo_monotonic_now(), grace < 0 ? NEVER : grace);
+
+    bool started;
+
+    clo_error_clear(error);
+    pthread_mutex_lock(&runner->lock);
+    clo_runner_begin_stop(runner, grace_at);
+    started = runner->started;
+    pthread_mutex_unlock(&runner->lock);
+    if (!started) {
+        return CLOACA_OK;
+    }
+    clo_runner_wake(runner);
+    return await_end(runner, clo_later_by(grace_at, STOP_PATIENCE), error);
+}
+
+cloaca_status cloaca_runner_run(cloaca_runner *runner, cloaca_error *error)
+{
+    const cloaca_status status = cloaca_runner_start(runner, error);
+
+    return status == CLOACA_OK ? await_end(runner, NEVER, error) : status;
+}
+
+void cloaca_runner_interrupt(cloaca_runner *runner)
+{
+    atomic_fetch_add(&runner->interrupts, 1);
+    clo_runner_wake(runner);
+}
+
+void cloaca_runner_free(cloaca_runner *runner)
+{
+    if (runner == NULL) {
+        return;
+    }
+    if (runner->started) {
+        cloaca_runner_stop(runner, 0, NULL);
+        pthread_join(runner->reporter, NULL);
+        pthread_join(runner->claimer, NULL);
+        for (size_t i = 0; i < runner->thread_count; i++) {
+            pthread_join(runner->threads[i].thread, NULL);
+        }
+    }
+    while (runner->jobs != NULL) {
+        cloaca_job *job = runner->jobs;
+
+        runner->jobs = job->next;
+        clo_job_free(job);
+    }
+    cloaca_close(runner->claim_link.connection);
+    cloaca_close(runner->report_link.connection);
+    for (size_t i = 0; i < 2 && runner->wake[0] >= 0; i++) {
+        close(runner->wake[i]);
+    }
+    pthread_cond_destroy(&runner->work);
+    pthread_cond_destroy(&runner->changed);
+    pthread_mutex_destroy(&runner->lock);
+    pthread_mutex_destroy(&runner->report_lock);
+    clo_report_batch_free(runner);
+    free(runner->threads);
+    free(runner->handlers);
+    clo_arena_free(&runner->arena);
+    free(runner);
+}
+
+cloaca_status cloaca_runner_execute(cloaca_runner *runner, const char *workflow, const char *context, const char *key,
+                                    cloaca_result **result, cloaca_error *error)
+{
+    cloaca_error why = {0};
+    cloaca *connection = NULL;
+    int64_t execution = 0;
+    cloaca_status status = cloaca_open(runner->options.url, &connection, &why);
+
+    *result = NULL;
+    if (status == CLOACA_OK) {
+        status = cloaca_start_workflow(connection, workflow, context, key, runner->options.execution_timeout, &execution, NULL,
+                                       &why);
+    }
+    if (status == CLOACA_OK) {
+        status = follow(runner, &connection, execution, result, &why);
+    }
+    cloaca_close(connection);
+    if (error != NULL) {
+        *error = why;
+    }
+    return status;
+}
+
+/* ------------------------------------------------------------------------------------------------------------------- shared */
+
+int64_t clo_monotonic_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t) now.tv_sec * SECOND + now.tv_nsec / 1000;
+}
+
+int64_t clo_runner_clock(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t) now.tv_sec * SECOND + now.tv_nsec / 1000 - clo_monotonic_now();
+}
+
+void clo_runner_log(cloaca_runner *runner, cloaca_log_level level, const char *format, ...)
+{
+    char message[2048];
+    va_list values;
+
+    if (runner->options.log == NULL) {
+        return;
+    }
+    va_start(values, format);
+    vsnprintf(message, sizeof(message), format, values);
+    va_end(values);
+    runner->options.log(runner->options.user, level, message);
+}
+
+void clo_runner_log_error(cloaca_runner *runner, cloaca_log_level level, const char *what, const cloaca_error *error)
+{
+    clo_runner_log(runner, level, "%s: %s%s%s", what, error->message, error->detail[0] != '\0' ? ": " : "", error->detail);
+}
+
+void clo_runner_metric(cloaca_runner *runner, const cloaca_job *job, cloaca_job_event event, int64_t latency)
+{
+    const cloaca_metric metric = {event, job->task, job->execution, job->name, job->attempt, latency};
+
+    if (runner->options.metric != NULL) {
+        runner->options.metric(runner->options.user, &metric);
+    }
+}
+
+/* Safe in a signal handler. A pipe that is full wakes just as well. */
+void clo_runner_wake(cloaca_runner *runner)
+{
+    const int kept = errno;
+
+    if (!atomic_exchange(&runner->woken, true) && write(runner->wake[1], "", 1) < 0) {
+        errno = kept;
+    }
+    errno = kept;
+}
+
+void clo_runner_begin_stop(cloaca_runner *runner, int64_t grace_at)
+{
+    runner->grace_at = runner->stopping ? clo_earlier(runner->grace_at, grace_at) : grace_at;
+    if (runner->stopping) {
+        return;
+    }
+    runner->stopping = true;
+    for (cloaca_job *job = runner->first_queued; job != NULL; job = job->next_queued) {
+        job->state = JOB_ENDED;
+        job->outcome = CLOACA_JOB_RELEASED;
+        runner->busy--;
+    }
+    runner->first_queued = runner->last_queued = NULL;
+    if (runner->claim_link.connection != NULL) {
+        cloaca_interrupt(runner->claim_link.connection);
+    }
+    for (const execution_wait *wait = runner->waits; wait != NULL; wait = wait->next) {
+        cloaca_interrupt(wait->connection);
+    }
+    pthread_cond_broadcast(&runner->work);
+    pthread_cond_broadcast(&runner->changed);
+}
+
+void clo_runner_await_change(cloaca_runner *runner, int64_t until)
+{
+    const struct timespec time = {until / SECOND, until % SECOND * 1000};
+
+    if (until == NEVER) {
+        pthread_cond_wait(&runner->changed, &runner->lock);
+    } else {
+        pthread_cond_timedwait(&runner->changed, &runner->lock, &time);
+    }
+}
+
+void clo_runner_pause(cloaca_runner *runner, int64_t until)
+{
+    pthread_mutex_lock(&runner->lock);
+    while (!runner->stopping && clo_monotonic_now() < until) {
+        clo_runner_await_change(runner, until);
+    }
+    pthread_mutex_unlock(&runner->lock);
+}
+
+/* ------------------------------------------------------------------------------------------------------------------- making */
+
+static cloaca_status check_options(const cloaca_runner_options *options, cloaca_error *error)
+{
+    if (options == NULL || options->url == NULL) {
+        return clo_fail(error, CLOACA_INVALID_ARGUMENT, "The options need a URL.");
+    }
+    if (options->queue_count > QUEUE_LIMIT || (options->queue_count > 0 && options->queues == NULL)) {
+        return clo_fail(error, CLOACA_INVALID_ARGUMENT, "A runner has 1 to 1000 queues.");
+    }
+    for (size_t i = 0; i < options->queue_count; i++) {
+        if (options->queues[i] == NULL) {
+            return clo_fail(error, CLOACA_INVALID_ARGUMENT, "The name of a queue must not be null.");
+        }
+    }
+    if (options->max_concurrent_tasks < 0 || options->max_concurrent_tasks > TASKS_LIMIT) {
+        return clo_fail(error, CLOACA_INVALID_ARGUMENT, "The number of concurrent tasks must be from 1 to 1000.");
+    }
+    if (options->poll < 0 || options->lease < 0 || options->task_timeout < CLOACA_NO_INTERVAL || options->unknown_delay < 0 ||
+        options->execution_timeout < CLOACA_NO_INTERVAL || options->drain < 0) {
+        return clo_fail(error, CLOACA_INVALID_ARGUMENT, "The times of a runner must not be negative.");
+    }
+    return check_url(options->url, error);
+}
+
+static cloaca_status check_url(const char *url, cloaca_error *error)
+{
+    clo_arena arena = {.secret = true};
+    clo_url parsed;
+    cloaca_status status = clo_url_parse(url, &arena, &parsed, error);
+
+    if (status == CLOACA_OK && parsed.backend == CLOACA_SQLITE && strcmp(parsed.location, ":memory:") == 0) {
+        status = clo_fail(error, CLOACA_NOT_SUPPORTED, "A runner needs several connections, and a database in memory has one.");
+        clo_error_hint(error, "Use a file, such as sqlite:////tmp/tasks.db.");
+    }
+    clo_arena_free(&arena);
+    return status;
+}
+
+static bool copy_options(cloaca_runner *runner, const cloaca_runner_options *given)
+{
+    cloaca_runner_options *options = &runner->options;
+    const size_t count = given->queue_count > 0 ? given->queue_count : 1;
+    const char **queues = clo_arena_allocate(&runner->arena, count * sizeof(char *));
+    char host[128] = "runner";
+    char name[NAME_LIMIT + 1];
+
+    *options = *given;
+    gethostname(host, sizeof(host) - 1);
+    snprintf(name, sizeof(name), "%s:%ld", host, (long) getpid());
+    options->url = clo_arena_copy(&runner->arena, given->url, strlen(given->url));
+    options->worker = given->worker != NULL ? given->worker : name;
+    options->worker = clo_arena_copy(&runner->arena, options->worker, strlen(options->worker));
+    if (options->url == NULL || options->worker == NULL || queues == NULL) {
+        return false;
+    }
+    options->queue_count = count;
+    options->queues = queues;
+    for (size_t i = 0; i < count; i++) {
+        const char *queue = given->queue_count > 0 ? given->queues[i] : "default";
+
+        queues[i] = clo_arena_copy(&runner->arena, queue, strlen(queue));
+        if (queues[i] == NULL) {
+            return false;
+        }
+    }
+    options->max_concurrent_tasks = (int32_t) or_default(given->max_concurrent_tasks, TASKS_DEFAULT);
+    options->poll = or_default(given->poll, 100 * MILLISECOND);
+    options->lease = or_default(given->lease, 30 * SECOND);
+    options->task_timeout = or_default(given->task_timeout, 300 * SECOND);
+    options->execution_timeout = or_default(given->execution_timeout, 3600 * SECOND);
+    options->unknown_delay = or_default(given->unknown_delay, 5 * SECOND);
+    options->drain = or_default(given->drain, 30 * SECOND);
+    runner->poll_pause = options->poll;
+    runner->capacity = 2 * (size_t) options->max_concurrent_tasks + 16;
+    runner->claim_link = (runner_link){.what = "cannot connect to claim", .binds_leases = true, .backoff = BACKOFF_LOW};
+    runner->report_link = (runner_link){.what = "cannot connect to report", .backoff = BACKOFF_LOW};
+    runner->threads = calloc((size_t) options->max_concurrent_tasks, sizeof(handler_thread));
+    return runner->threads != NULL;
+}
+
+static bool make_locks(cloaca_runner *runner)
+{
+    pthread_condattr_t attributes;
+
+    if (pthread_condattr_init(&attributes) != 0) {
+        return false;
+    }
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_mutex_init(&runner->lock, NULL);
+    pthread_mutex_init(&runner->report_lock, NULL);
+    pthread_cond_init(&runner->work, &attributes);
+    pthread_cond_init(&runner->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    return true;
+}
+
+/* ----------------------------------------------------------------------------------------------------- starting and stopping
+ */
+
+/* What is wrong with the URL, the rights or the names of the queues is said at once, not to the log later. */
+static cloaca_status try_connections(cloaca_runner *runner, cloaca_error *error)
+{
+    cloaca_error why = {0};
+    cloaca_error *said = error != NULL ? error : &why;
+    cloaca_status status;
+
+    if (!clo_link_ready(runner, &runner->claim_link, said) || !clo_link_ready(runner, &runner->report_link, said)) {
+        runner->claim_link.next_try = runner->report_link.next_try = 0;
+        return said->status;
+    }
+    status =
+        cloaca_wait_for_task(runner->claim_link.connection, runner->options.queue_count, runner->options.queues, 0, NULL, said);
+    if (status == CLOACA_UNKNOWN_FUNCTION) {
+        clo_error_clear(said);
+        runner->polls = true;
+        status = CLOACA_OK;
+    }
+    return status;
+}
+
+/* When a thread cannot be started the others end again. */
+static bool start_threads(cloaca_runner *runner)
+{
+    const size_t wanted = (size_t) runner->options.max_concurrent_tasks;
+
+    if (pthread_create(&runner->reporter, NULL, clo_runner_report, runner) != 0) {
+        return false;
+    }
+    pthread_mutex_lock(&runner->lock);
+    for (bool good = true; good && runner->thread_count < wanted;) {
+        handler_thread *thread = &runner->threads[runner->thread_count];
+
+        thread->runner = runner;
+        good = pthread_create(&thread->thread, NULL, clo_runner_handle, thread) == 0;
+        runner->thread_count += good ? 1 : 0;
+    }
+    runner->claimer_ended =
+        runner->thread_count < wanted || pthread_create(&runner->claimer, NULL, clo_runner_claim, runner) != 0;
+    runner->started = !runner->claimer_ended;
+    if (!runner->started) {
+        clo_runner_begin_stop(runner, 0);
+    }
+    pthread_mutex_unlock(&runner->lock);
+    if (!runner->started) {
+        clo_runner_wake(runner);
+        pthread_join(runner->reporter, NULL);
+        while (runner->thread_count > 0) {
+            pthread_join(runner->threads[--runner->thread_count].thread, NULL);
+        }
+    }
+    return runner->started;
+}
+
+/* The reporting thread ends last, or the time is over. */
+static cloaca_status await_end(cloaca_runner *runner, int64_t until, cloaca_error *error)
+{
+    bool complete;
+
+    pthread_mutex_lock(&runner->lock);
+    while (!runner->reporter_ended && clo_monotonic_now() < until) {
+        clo_runner_await_change(runner, until);
+    }
+    complete = runner->reporter_ended && runner->complete;
+    pthread_mutex_unlock(&runner->lock);
+    return complete ? CLOACA_OK
+                    : clo_fail(error, CLOACA_TIMEOUT, "Handlers still work, or the database did not take what they came to.");
+}
+
+/* ---------------------------------------------------------------------------------------------------------------- executing */
+
+/* Asking for the outcome again is harmless, so a lost connection only costs time. */
+static cloaca_status follow(cloaca_runner *runner, cloaca **connection, int64_t execution, cloaca_result **result,
+                            cloaca_error *error)
+{
+    int64_t backoff = BACKOFF_LOW;
+    bool over = false;
+
+    for (;;) {
+        cloaca_status status = CLOACA_OK;
+
+        if (*connection == NULL) {
+            status = cloaca_open(runner->options.url, connection, error);
+        }
+        if (status == CLOACA_OK && !over) {
+            status = wait_on(runner, *connection, execution, &over, error);
+        }
+        if (status == CLOACA_OK && over) {
+            return cloaca_get_execution(*connection, execution, result, error);
+        }
+        if (status == CLOACA_TIMEOUT || (status != CLOACA_OK && !error->retryable && !error->connection_lost)) {
+            return status;
+        }
+        if (status != CLOACA_OK) {
+            cloaca_close(*connection);
+            *connection = NULL;
+            clo_runner_pause(runner, clo_monotonic_now() + backoff);
+            backoff = clo_earlier(backoff * 2, BACKOFF_HIGH);
+        } else {
+            backoff = BACKOFF_LOW;
+        }
+    }
+}
+
+static cloaca_status wait_on(cloaca_runner *runner, cloaca *connection, int64_t execution, bool *over, cloaca_error *error)
+{
+    execution_wait wait = {.connection = connection};
+    char *state = NULL;
+    cloaca_status status;
+
+    if (!enlist(runner, &wait)) {
+        return clo_fail(error, CLOACA_TIMEOUT, "The runner was stopped before the execution %lld ended.",
+                        (long long) execution);
+    }
+    status = cloaca_wait_for_execution(connection, execution, 60 * SECOND, &state, error);
+    delist(runner, &wait);
+    *over = state != NULL;
+    cloaca_free(state);
+    /* The server's statement_timeout may be shorter than our wait. */
+    return status == CLOACA_TIMEOUT ? CLOACA_OK : status;
+}
+
+/* False when the runner stops. */
+static bool enlist(cloaca_runner *runner, execution_wait *wait)
+{
+    bool go_on;
+
+    pthread_mutex_lock(&runner->lock);
+    go_on = !runner->stopping;
+    wait->next = runner->waits;
+    if (go_on) {
+        runner->waits = wait;
+    }
+    pthread_mutex_unlock(&runner->lock);
+    return go_on;
+}
+
+static void delist(cloaca_runner *runner, execution_wait *wait)
+{
+    execution_wait **link = &runner->waits;
+
+    pthread_mutex_lock(&runner->lock);
+    while (*link != wait) {
+        link = &(*link)->next;
+    }
+    *link = wait->next;
+    pthread_mutex_unlock(&runner->lock);
+}
+
+static int64_t or_default(int64_t given, int64_t fallback)
+{
+    return given != 0 ? given : fallback;
+}

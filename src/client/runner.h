@@ -1,0 +1,204 @@
+/*
+ * runner.h - what the parts of the runner share. Private.
+ *
+ * Threads: one claims (runner_claim.c), one reports and keeps the time (runner_report.c), the others run handlers
+ * (runner_job.c); runner.c has what programs call. `lock` guards everything that says so below and is never held over a call of
+ * the database, a hook or a handler. `report_lock` guards the connection that reports, and is held over its calls; whoever
+ * needs both takes it first.
+ *
+ * A job belongs to the claiming thread until it is in the list, to its handler's thread while it runs, and to the reporting one
+ * once it has ended, which alone takes jobs off the list; except that a job whose handler did not end in time is left to that.
+ */
+#ifndef CLO_RUNNER_H
+#define CLO_RUNNER_H
+
+#include "backend.h"
+
+#include <pthread.h>
+
+#define MILLISECOND INT64_C(1000)
+#define SECOND INT64_C(1000000)
+#define NEVER INT64_MAX
+#define BACKOFF_LOW (100 * MILLISECOND)
+#define BACKOFF_HIGH (5 * SECOND)
+
+/* A connection that is opened again when it was lost, less and less often. */
+typedef struct runner_link {
+    cloaca *connection; /* NULL: lost */
+    const char *what;   /* for the log */
+    bool binds_leases;
+    bool was_open;
+    int64_t backoff;
+    int64_t next_try;
+} runner_link;
+
+typedef struct handler_entry {
+    char *name; /* NULL: any other */
+    cloaca_handler handler;
+    void *user;
+} handler_entry;
+
+typedef struct handler_thread {
+    cloaca_runner *runner;
+    pthread_t thread;
+    cloaca *connection; /* what cloaca_job_connection opened; NULL: nobody asked yet */
+} handler_thread;
+
+typedef enum job_state { JOB_QUEUED, JOB_RUNNING, JOB_ENDED, JOB_ABANDONED } job_state;
+
+struct cloaca_job {
+    cloaca_job *next;        /* in the list; lock */
+    cloaca_job *next_queued; /* lock */
+    job_state state;         /* lock */
+    cloaca_runner *runner;
+    clo_arena arena; /* the texts of the task */
+    int64_t task;
+    int64_t lease_id;
+    int64_t execution;
+    int32_t attempt;
+    int32_t max_attempts;
+    const char *name;
+    const char *queue;
+    const char *payload;
+    int64_t claimed_at; /* the moment before, on our clock */
+    int64_t waited;     /* since it became claimable */
+    int64_t timeout_at;
+    int64_t extend_at; /* the reporting thread */
+
+    atomic_int reason; /* cloaca_stop_reason; set under the lock */
+    bool has_pipe;     /* lock */
+    int pipe[2];
+
+    /* The handler's thread, until it has ended. */
+    handler_thread *thread;
+    cloaca_job_outcome outcome;
+    char *result;
+    char *error;
+    int64_t retry_in;
+    int64_t sleep_until;
+    int64_t sleep_for;
+    bool awaiting;      /* the lease was given up */
+    bool committed;     /* the task was completed in the handler's transaction */
+    bool no_memory;     /* for the result or the error */
+    bool unknown;       /* there is no handler for it */
+    atomic_bool unsure; /* a report was sent whose outcome is unknown */
+
+    /* The reporting thread. */
+    bool cancelled;    /* to be released, to acknowledge it */
+    bool acknowledged; /* the database let it go already */
+    bool settled;
+};
+
+/* A wait for an execution, which the end of the runner interrupts. */
+typedef struct execution_wait {
+    struct execution_wait *next;
+    cloaca *connection;
+} execution_wait;
+
+struct cloaca_runner {
+    /* Settled before the start. */
+    clo_arena arena; /* the texts of the options */
+    cloaca_runner_options options;
+    handler_entry *handlers;
+    size_t handler_count;
+    size_t capacity; /* jobs in hand at most, reported or not */
+    handler_thread *threads;
+    size_t thread_count; /* those that run */
+    pthread_t claimer;
+    pthread_t reporter;
+
+    pthread_mutex_t lock;
+    pthread_cond_t work;    /* a job is queued, or the runner stops */
+    pthread_cond_t changed; /* there is room, or the runner stops, or has ended */
+    bool started;
+    bool stopping;
+    bool claimer_ended;
+    bool reporter_ended;
+    bool complete; /* it ended, and nothing was left undone */
+    int64_t grace_at;
+    cloaca_job *jobs;
+    cloaca_job *first_queued;
+    cloaca_job *last_queued;
+    size_t in_hand; /* in the list, without the abandoned */
+    size_t busy;    /* queued and running */
+    int64_t clock;  /* the database's clock minus ours */
+    execution_wait *waits;
+
+    /* Wakes the reporting thread. */
+    int wake[2];
+    atomic_bool woken;
+    atomic_int interrupts;
+
+    /* The claiming thread; the connection is set under the lock, for others interrupt its waits. */
+    runner_link claim_link;
+    size_t next_queue;
+    int64_t poll_pause;
+    int in_vain;
+    bool polls;
+
+    /* The reporting thread. */
+    pthread_mutex_t report_lock;
+    runner_link report_link; /* report_lock */
+    int interrupts_seen;
+    int64_t abandon_at;
+    int64_t give_up_at;
+    int64_t maintain_at;
+    int64_t due_at;
+    int64_t ask_at;
+    bool never_due; /* the database has no next_maintenance */
+    struct report_batch *batch;
+};
+
+/* runner.c */
+int64_t clo_monotonic_now(void);
+/* The system's clock minus ours. */
+int64_t clo_runner_clock(void);
+void clo_runner_log(cloaca_runner *runner, cloaca_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void clo_runner_log_error(cloaca_runner *runner, cloaca_log_level level, const char *what, const cloaca_error *error);
+void clo_runner_metric(cloaca_runner *runner, const cloaca_job *job, cloaca_job_event event, int64_t latency);
+void clo_runner_wake(cloaca_runner *runner);
+/* With the lock: no more claims, and nothing that is queued begins; running handlers have until `grace_at`. */
+void clo_runner_begin_stop(cloaca_runner *runner, int64_t grace_at);
+/* With the lock: waits for a change until that time. */
+void clo_runner_await_change(cloaca_runner *runner, int64_t until);
+/* Sleeps; ends early when the runner stops. */
+void clo_runner_pause(cloaca_runner *runner, int64_t until);
+
+/* runner_link.c */
+/* Opens the connection if it is time to; says whether it is there. */
+bool clo_link_ready(cloaca_runner *runner, runner_link *link, cloaca_error *error);
+/* A call failed: whether it is to be repeated, after the link's next_try. */
+bool clo_link_failed(cloaca_runner *runner, runner_link *link, const char *what, const cloaca_error *error);
+void clo_link_worked(runner_link *link);
+void clo_link_close(cloaca_runner *runner, runner_link *link);
+
+/* runner_claim.c, runner_report.c, runner_job.c: the threads. */
+void *clo_runner_claim(void *runner);
+void *clo_runner_report(void *runner);
+void *clo_runner_handle(void *thread);
+bool clo_report_batch_new(cloaca_runner *runner);
+void clo_report_batch_free(cloaca_runner *runner);
+
+/* runner_job.c */
+cloaca_job *clo_job_new(cloaca_runner *runner, const cloaca_task *task, const char *queue, int64_t claimed_at);
+void clo_job_free(cloaca_job *job);
+/* With the lock: tells the handler, once. */
+void clo_job_stop(cloaca_job *job, cloaca_stop_reason reason);
+/* With the lock: off the list. */
+void clo_job_unlink(cloaca_runner *runner, cloaca_job *job);
+/* When a lease that ends at that time of the database is to be extended. */
+int64_t clo_job_extend_at(const cloaca_runner *runner, int64_t lease_until, int64_t before, int64_t clock);
+
+static inline int64_t clo_earlier(int64_t one, int64_t other)
+{
+    return one < other ? one : other;
+}
+
+/* A sum that stays at NEVER. */
+static inline int64_t clo_later_by(int64_t time, int64_t interval)
+{
+    return interval >= NEVER - time ? NEVER : time + interval;
+}
+
+#endif

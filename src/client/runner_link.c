@@ -1,0 +1,80 @@
+/*
+ * runner_link.c - the connections of a runner, which are opened again when they were lost
+ *
+ * Each is used by one thread at a time (see runner.h). Pauses between attempts double from 0.1 to 5 seconds.
+ */
+#include "runner.h"
+
+static void set_connection(cloaca_runner *runner, runner_link *link, cloaca *connection);
+static void back_off(runner_link *link);
+
+bool clo_link_ready(cloaca_runner *runner, runner_link *link, cloaca_error *error)
+{
+    cloaca *connection = NULL;
+    cloaca_status status;
+
+    if (link->connection != NULL) {
+        return true;
+    }
+    if (clo_monotonic_now() < link->next_try) {
+        clo_fail(error, CLOACA_CONNECTION_LOST, "The runner has no connection now.");
+        return false;
+    }
+    status = cloaca_open(runner->options.url, &connection, error);
+    /* The connection is held for the runner's whole life: what it claims may end with it, unless a pooler stands between. */
+    if (status == CLOACA_OK && link->binds_leases && cloaca_is_direct(connection)) {
+        status = cloaca_bind_leases(connection, true, error);
+    }
+    if (status != CLOACA_OK) {
+        cloaca_close(connection);
+        back_off(link);
+        clo_runner_log_error(runner, CLOACA_LOG_WARNING, link->what, error);
+        return false;
+    }
+    set_connection(runner, link, connection);
+    if (link->was_open) {
+        clo_runner_log(runner, CLOACA_LOG_INFO, "%s: connected again", link->what);
+    }
+    link->was_open = true;
+    return true;
+}
+
+bool clo_link_failed(cloaca_runner *runner, runner_link *link, const char *what, const cloaca_error *error)
+{
+    const bool repeat = error->retryable || error->connection_lost || error->commit_unknown;
+
+    clo_runner_log_error(runner, repeat ? CLOACA_LOG_WARNING : CLOACA_LOG_ERROR, what, error);
+    if (error->connection_lost) {
+        clo_link_close(runner, link);
+    }
+    back_off(link);
+    return repeat;
+}
+
+void clo_link_worked(runner_link *link)
+{
+    link->backoff = BACKOFF_LOW;
+    link->next_try = 0;
+}
+
+void clo_link_close(cloaca_runner *runner, runner_link *link)
+{
+    cloaca *connection = link->connection;
+
+    set_connection(runner, link, NULL);
+    cloaca_close(connection);
+}
+
+/* Others may interrupt what waits on it, as long as they see it. */
+static void set_connection(cloaca_runner *runner, runner_link *link, cloaca *connection)
+{
+    pthread_mutex_lock(&runner->lock);
+    link->connection = connection;
+    pthread_mutex_unlock(&runner->lock);
+}
+
+static void back_off(runner_link *link)
+{
+    link->next_try = clo_monotonic_now() + link->backoff;
+    link->backoff = clo_earlier(link->backoff * 2, BACKOFF_HIGH);
+}

@@ -1,0 +1,821 @@
+/*
+ * runner_test.c - the runner: outcomes, cancellation, lost leases, timeouts, stops, transactions, lost connections
+ *
+ * Every test of the first group runs on a SQLite file, and again on the server of PGHOST when there is one. The queues of a
+ * test are its own. What handlers and hooks see is counted in `seen`, under a lock; tests wait for a count, never for a time.
+ */
+#define _GNU_SOURCE /* mkdtemp, asprintf */
+#include "test.h"
+
+#include <libpq-fe.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SECOND INT64_C(1000000)
+#define PATIENCE 30
+
+static char folder[64];
+static char url[200];
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int events[CLOACA_EVENT_POSSIBLY_DONE + 1];
+    int started;
+    int ended;
+    int warnings;
+    cloaca_stop_reason reason;
+    bool go;
+} seen = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, {0}, 0, 0, 0, CLOACA_GO_ON, false};
+
+static void forget(void)
+{
+    pthread_mutex_lock(&seen.lock);
+    memset(seen.events, 0, sizeof(seen.events));
+    seen.started = seen.ended = seen.warnings = 0;
+    seen.reason = CLOACA_GO_ON;
+    seen.go = false;
+    pthread_mutex_unlock(&seen.lock);
+}
+
+static void count(int *counter)
+{
+    pthread_mutex_lock(&seen.lock);
+    ++*counter;
+    pthread_cond_broadcast(&seen.changed);
+    pthread_mutex_unlock(&seen.lock);
+}
+
+static void await(const int *counter, int value)
+{
+    struct timespec limit;
+    int error = 0;
+    bool there;
+
+    clock_gettime(CLOCK_REALTIME, &limit);
+    limit.tv_sec += PATIENCE;
+    pthread_mutex_lock(&seen.lock);
+    while (*counter < value && error == 0) {
+        error = pthread_cond_timedwait(&seen.changed, &seen.lock, &limit);
+    }
+    there = *counter >= value;
+    pthread_mutex_unlock(&seen.lock);
+    if (!there) {
+        fail_msg("waited in vain for %d, there are %d", value, *counter);
+    }
+}
+
+static void let_go(void)
+{
+    pthread_mutex_lock(&seen.lock);
+    seen.go = true;
+    pthread_cond_broadcast(&seen.changed);
+    pthread_mutex_unlock(&seen.lock);
+}
+
+static void *let_go_beside(void *nothing)
+{
+    let_go();
+    return nothing;
+}
+
+static void note_metric(void *user, const cloaca_metric *metric)
+{
+    (void) user;
+    assert_true(metric->latency >= 0);
+    count(&seen.events[metric->event]);
+}
+
+static void note_log(void *user, cloaca_log_level level, const char *message)
+{
+    (void) user;
+    if (getenv("CLOACA_TEST_LOG") != NULL) {
+        fprintf(stderr, "%d %s\n", (int) level, message);
+    }
+    if (level >= CLOACA_LOG_WARNING) {
+        count(&seen.warnings);
+    }
+}
+
+static cloaca *open_here(void)
+{
+    cloaca *connection;
+    cloaca_error error;
+
+    assert_ok(cloaca_open(url, &connection, &error));
+    assert_ok(cloaca_init(connection, &error));
+    return connection;
+}
+
+static int64_t enqueue(cloaca *connection, const char *queue, const char *name, const char *payload)
+{
+    cloaca_enqueue_options options = CLOACA_ENQUEUE_INIT;
+    cloaca_error error;
+    int64_t task;
+
+    options.name = name;
+    options.queue = queue;
+    options.payload = payload;
+    assert_ok(cloaca_enqueue(connection, &options, &task, NULL, &error));
+    return task;
+}
+
+/* A column of a task; the caller frees it. NULL when the task is gone, or the column null. */
+static char *task_value(cloaca *connection, int64_t task, const char *column)
+{
+    cloaca_result *result;
+    cloaca_error error;
+    const cloaca_status status = cloaca_get_task(connection, task, &result, &error);
+    const char *value = cloaca_result_get(result, 0, column);
+    char *copy = value != NULL ? strdup(value) : NULL;
+
+    if (status != CLOACA_UNKNOWN_TASK) {
+        assert_int_equal(status, CLOACA_OK);
+    }
+    cloaca_result_free(result);
+    return copy;
+}
+
+static void assert_task(cloaca *connection, int64_t task, const char *column, const char *expected)
+{
+    char *value = task_value(connection, task, column);
+
+    assert_string_equal(value != NULL ? value : "(null)", expected);
+    free(value);
+}
+
+static void set_queue(cloaca *connection, const char *queue, const char *settings)
+{
+    char arguments[300];
+    cloaca_error error;
+
+    snprintf(arguments, sizeof(arguments), "{\"queue\": \"%s\", %s}", queue, settings);
+    assert_ok(cloaca_call(connection, "set_queue", arguments, NULL, &error));
+}
+
+static cloaca_runner_options options_for(const char *const *queue)
+{
+    cloaca_runner_options options = CLOACA_RUNNER_INIT;
+
+    forget();
+    options.url = url;
+    options.queue_count = 1;
+    options.queues = queue;
+    options.log = note_log;
+    options.metric = note_metric;
+    return options;
+}
+
+static cloaca_runner *start(const cloaca_runner_options *options, const char *name, cloaca_handler handler)
+{
+    cloaca_runner *runner;
+    cloaca_error error;
+
+    assert_ok(cloaca_runner_new(options, &runner, &error));
+    assert_ok(cloaca_runner_register(runner, name, handler, NULL, &error));
+    assert_ok(cloaca_runner_start(runner, &error));
+    return runner;
+}
+
+static void stop(cloaca_runner *runner)
+{
+    cloaca_error error;
+
+    assert_ok(cloaca_runner_stop(runner, PATIENCE * SECOND, &error));
+    cloaca_runner_free(runner);
+}
+
+/* ----------------------------------------------------------------------------------------------------------------- handlers */
+
+static cloaca_job_outcome echo(cloaca_job *job, void *user)
+{
+    (void) user;
+    cloaca_job_set_result(job, cloaca_job_payload(job));
+    count(&seen.ended);
+    return CLOACA_JOB_DONE;
+}
+
+/* Ends as its name says. */
+static cloaca_job_outcome obey(cloaca_job *job, void *user)
+{
+    const char *name = cloaca_job_name(job);
+
+    (void) user;
+    count(&seen.started);
+    cloaca_job_set_error(job, "as told");
+    if (strcmp(name, "retry") == 0) {
+        cloaca_job_retry_in(job, 3600 * SECOND);
+        return CLOACA_JOB_RETRY;
+    }
+    if (strcmp(name, "fail") == 0) {
+        return CLOACA_JOB_FAILED;
+    }
+    if (strcmp(name, "defer") == 0) {
+        cloaca_job_sleep_for(job, 3600 * SECOND);
+        return CLOACA_JOB_DEFERRED;
+    }
+    if (strcmp(name, "sleep until") == 0) {
+        cloaca_job_sleep_until(job, INT64_C(4102444800000000));
+        return CLOACA_JOB_DEFERRED;
+    }
+    cloaca_job_set_result(job, "{not JSON");
+    return CLOACA_JOB_DONE;
+}
+
+/* Works until it is told to stop, or let go. */
+static cloaca_job_outcome work_on(cloaca_job *job, void *user)
+{
+    struct pollfd entry = {cloaca_job_descriptor(job), POLLIN, 0};
+    bool go = false;
+
+    (void) user;
+    count(&seen.started);
+    while (!go && cloaca_job_pause(job, SECOND / 50) == CLOACA_GO_ON) {
+        pthread_mutex_lock(&seen.lock);
+        go = seen.go;
+        pthread_mutex_unlock(&seen.lock);
+    }
+    if (!go) {
+        assert_int_equal(poll(&entry, 1, 0), 1);
+    }
+    pthread_mutex_lock(&seen.lock);
+    seen.reason = cloaca_job_is_cancelled(job);
+    pthread_mutex_unlock(&seen.lock);
+    count(&seen.ended);
+    return go ? CLOACA_JOB_DONE : CLOACA_JOB_RETRY;
+}
+
+/* Heeds nothing but being let go. */
+static cloaca_job_outcome stubborn(cloaca_job *job, void *user)
+{
+    (void) job;
+    (void) user;
+    count(&seen.started);
+    pthread_mutex_lock(&seen.lock);
+    while (!seen.go) {
+        pthread_cond_wait(&seen.changed, &seen.lock);
+    }
+    pthread_mutex_unlock(&seen.lock);
+    count(&seen.ended);
+    return CLOACA_JOB_DONE;
+}
+
+/* Its work is a row; by its payload it completes the task with it, forgets to, or fails after it. */
+static cloaca_job_outcome transact(cloaca_job *job, void *user)
+{
+    const char *payload = cloaca_job_payload(job);
+    cloaca_error error;
+    cloaca *connection;
+    char sql[100];
+
+    (void) user;
+    snprintf(sql, sizeof(sql), "insert into runner_work values (%s)", payload);
+    assert_ok(cloaca_job_begin(job, &connection, &error));
+    assert_ok(cloaca_execute(connection, sql, &error));
+    if (strcmp(payload, "2") == 0) {
+        return CLOACA_JOB_DONE;
+    }
+    if (strcmp(payload, "3") == 0) {
+        assert_condition(cloaca_job_commit(job, "{no JSON", &error), CLOACA_INVALID_ARGUMENT);
+        return CLOACA_JOB_FAILED;
+    }
+    assert_ok(cloaca_job_commit(job, "\"committed\"", &error));
+    return CLOACA_JOB_DONE;
+}
+
+static cloaca_job_outcome die(cloaca_job *job, void *user)
+{
+    (void) user;
+    assert_int_equal(cloaca_job_attempt(job), 1);
+    _exit(0);
+}
+
+/* -------------------------------------------------------------------------------------------------------------------- tests */
+
+static void tasks_run_and_complete(void **state)
+{
+    static const char *const queues[] = {"run 1", "run 2", "run 3"};
+    cloaca *connection = open_here();
+    cloaca_runner_options options = options_for(queues);
+    cloaca_runner *runner;
+    int64_t tasks[60];
+
+    (void) state;
+    options.queue_count = 3;
+    for (int i = 0; i < 3; i++) {
+        set_queue(connection, queues[i], "\"retention\": \"1 day\"");
+    }
+    for (int i = 0; i < 30; i++) {
+        tasks[i] = enqueue(connection, queues[i % 3], "echo", "[1, {\"a\": \"é\"}]");
+    }
+    runner = start(&options, "echo", echo);
+    for (int i = 30; i < 60; i++) {
+        tasks[i] = enqueue(connection, queues[i % 3], "echo", "{}");
+    }
+    await(&seen.events[CLOACA_EVENT_COMPLETED], 60);
+    stop(runner);
+    assert_int_equal(seen.events[CLOACA_EVENT_CLAIMED], 60);
+    assert_int_equal(seen.ended, 60);
+    for (int i = 0; i < 60; i++) {
+        assert_task(connection, tasks[i], "state", "completed");
+        assert_task(connection, tasks[i], "result", i < 30 ? "[1, {\"a\": \"é\"}]" : "{}");
+    }
+    cloaca_close(connection);
+}
+
+static void handlers_decide(void **state)
+{
+    static const char *const queue = "decide";
+    cloaca *connection = open_here();
+    const cloaca_runner_options options = options_for(&queue);
+    const int64_t retry = enqueue(connection, queue, "retry", NULL);
+    const int64_t failed = enqueue(connection, queue, "fail", NULL);
+    const int64_t deferred = enqueue(connection, queue, "defer", NULL);
+    const int64_t later = enqueue(connection, queue, "sleep until", NULL);
+    const int64_t refused = enqueue(connection, queue, "refused", NULL);
+    cloaca_runner *runner = start(&options, NULL, obey);
+
+    (void) state;
+    await(&seen.events[CLOACA_EVENT_FAILED], 2);
+    await(&seen.events[CLOACA_EVENT_RETRIED], 1);
+    await(&seen.events[CLOACA_EVENT_DEFERRED], 2);
+    stop(runner);
+    assert_task(connection, retry, "state", "scheduled");
+    assert_task(connection, retry, "error", "as told");
+    assert_task(connection, retry, "attempt", "1");
+    assert_task(connection, failed, "state", "dead");
+    assert_task(connection, failed, "error", "as told");
+    assert_task(connection, deferred, "state", "scheduled");
+    assert_task(connection, deferred, "attempt", "0");
+    assert_task(connection, later, "run_at", "2100-01-01T00:00:00.000000Z");
+    assert_task(connection, refused, "state", "dead");
+    cloaca_close(connection);
+}
+
+static void nobody_for_a_name(void **state)
+{
+    static const char *const queue = "nobody";
+    cloaca *connection = open_here();
+    cloaca_runner_options options = options_for(&queue);
+    const int64_t task = enqueue(connection, queue, "unheard of", NULL);
+    cloaca_runner *runner;
+
+    (void) state;
+    options.unknown_delay = 3600 * SECOND;
+    runner = start(&options, "echo", echo);
+    await(&seen.events[CLOACA_EVENT_DEFERRED], 1);
+    stop(runner);
+    assert_true(seen.warnings >= 1);
+    assert_int_equal(seen.ended, 0);
+    assert_task(connection, task, "state", "scheduled");
+    assert_task(connection, task, "attempt", "0");
+    cloaca_close(connection);
+}
+
+static void cancelled_tasks_are_told(void **state)
+{
+    static const char *const queue = "cancel";
+    cloaca *connection = open_here();
+    cloaca_runner_options options = options_for(&queue);
+    const int64_t task = enqueue(connection, queue, "x", NULL);
+    cloaca_runner *runner;
+    cloaca_error error;
+    bool cancelling;
+
+    (void) state;
+    options.lease = SECOND;
+    runner = start(&options, "x", work_on);
+    await(&seen.started, 1);
+    assert_ok(cloaca_cancel_task(connection, task, &cancelling, &error));
+    assert_true(cancelling);
+    await(&seen.events[CLOACA_EVENT_CANCELLED], 1);
+    stop(runner);
+    assert_int_equal(seen.reason, CLOACA_STOP_CANCELLED);
+    assert_null(task_value(connection, task, "state"));
+    cloaca_close(connection);
+}
+
+static void leases_are_extended(void **state)
+{
+    static const char *const queue = "extend";
+    cloaca *connection = open_here();
+    cloaca_runner_options options = options_for(&queue);
+    cloaca_runner *runner;
+    cloaca_tasks *tasks;
+    cloaca_error error;
+
+    (void) state;
+    options.lease = SECOND;
+    enqueue(connection, queue, "x", NULL);
+    runner = start(&options, "x", work_on);
+    await(&seen.started, 1);
+    /* Three times as long as the lease. */
+    for (int i = 0; i < 30; i++) {
+        poll(NULL, 0, 100);
+        assert_ok(cloaca_claim(connection, queue, "thief", 1, SECOND, &tasks, &error));
+        assert_int_equal(tasks->count, 0);
+        cloaca_tasks_free(tasks);
+    }
+    let_go();
+    await(&seen.events[CLOACA_EVENT_COMPLETED], 1);
+    stop(runner);
+    assert_int_equal(seen.started, 1);
+    cloaca_close(connection);
+}
+
+static int64_t stolen_lease;
+
+static cloaca_job_outcome tell_lease(cloaca_job *job, void *user)
+{
+    pthread_mutex_lock(&seen.lock);
+    stolen_lease = cloaca_job_lease_id(job);
+    pthread_mutex_unlock(&seen.lock);
+    return work_on(job, user);
+}
+
+static void lost_leases_are_told(void **state)
+{
+    static const char *const queue = "lost";
+    cloaca *connection = open_here();
+    cloaca_runner_options options = options_for(&queue);
+    const int64_t task = enqueue(connection, queue, "x", NULL);
+    cloaca_runner *runner;
+    cloaca_tasks *tasks;
+    cloaca_error error;
+
+    (void) state;
+    options.lease = SECOND;
+    options.max_concurrent_tasks = 1;
+    runner = start(&options, "x", tell_lease);
+    await(&seen.started, 1);
+    assert_ok(cloaca_release(connection, task, stolen_lease, &error));
+    assert_ok(cloaca_claim(connection, queue, "thief", 1, 60 * SECOND, &tasks, &error));
+    assert_int_equal(tasks->count, 1);
+    await(&seen.events[CLOACA_EVENT_LEASE_LOST], 1);
+    assert_int_equal(seen.reason, CLOACA_STOP_LEASE_LOST);
+    stop(runner);
+    /* The thief's lease is as good as it was. */
+    assert_ok(cloaca_complete(connection, task, tasks->tasks[0].lease_id, NULL, &error));
+    cloaca_tasks_free(tasks);
+    cloaca_close(connection);
+}
+
+static void attempts_time_out(void **state)
+{
+    static const char *const queue = "timeout";
+    cloaca *connection = open_here();
+    cloaca_runner_options options = options_for(&queue);
+    int64_t task;
+    cloaca_runner *runner;
+
+    (void) state;
+    set_queue(connection, queue, "\"retry\": {\"strategy\": \"fixed\", \"initial\": 3600}");
+    task = enqueue(connection, queue, "x", NULL);
+    options.task_timeout = SECOND / 5;
+    runner = start(&options, "x", work_on);
+    await(&seen.events[CLOACA_EVENT_RETRIED], 1);
+    stop(runner);
+    assert_int_equal(seen.reason, CLOACA_STOP_TIMED_OUT);
+    assert_task(connection, task, "error", "timed out");
+    assert_task(connection, task, "state", "scheduled");
+    cloaca_close(connection);
+}
+
+static void a_stop_drains(void **state)
+{
+    static const char *const queue = "drain";
+    cloaca *connection = open_here();
+    cloaca_runner_options options = options_for(&queue);
+    cloaca_runner *runner;
+    pthread_t thread;
+    int64_t left;
+
+    (void) state;
+    options.max_concurrent_tasks = 1;
+    enqueue(connection, queue, "x", NULL);
+    left = enqueue(connection, queue, "x", NULL);
+    runner = start(&options, "x", work_on);
+    await(&seen.started, 1);
+    cloaca_runner_interrupt(runner);
+    assert_int_equal(pthread_create(&thread, NULL, let_go_beside, NULL), 0);
+    stop(runner);
+    pthread_join(thread, NULL);
+    assert_int_equal(seen.events[CLOACA_EVENT_COMPLETED], 1);
+    assert_int_equal(seen.started, 1);
+    assert_int_equal(seen.reason, CLOACA_GO_ON);
+    assert_task(connection, left, "state", "ready");
+    cloaca_close(connection);
+}
+
+static void the_grace_ends(void **state)
+{
+    static const char *const queue = "grace";
+    cloaca *connection = open_here();
+    const cloaca_runner_options options = options_for(&queue);
+    const int64_t task = enqueue(connection, queue, "x", NULL);
+    cloaca_runner *runner = start(&options, "x", work_on);
+    cloaca_error error;
+
+    (void) state;
+    await(&seen.started, 1);
+    assert_ok(cloaca_runner_stop(runner, 0, &error));
+    cloaca_runner_free(runner);
+    assert_int_equal(seen.reason, CLOACA_STOP_RUNNER);
+    assert_int_equal(seen.events[CLOACA_EVENT_RELEASED], 1);
+    assert_task(connection, task, "state", "ready");
+    assert_task(connection, task, "attempt", "0");
+    cloaca_close(connection);
+}
+
+static void handlers_that_do_not_end(void **state)
+{
+    static const char *const queue = "stubborn";
+    cloaca *connection = open_here();
+    const cloaca_runner_options options = options_for(&queue);
+    const int64_t task = enqueue(connection, queue, "x", NULL);
+    cloaca_runner *runner = start(&options, "x", stubborn);
+    cloaca_error error;
+
+    (void) state;
+    await(&seen.started, 1);
+    assert_condition(cloaca_runner_stop(runner, 0, &error), CLOACA_TIMEOUT);
+    assert_task(connection, task, "state", "ready");
+    let_go();
+    cloaca_runner_free(runner);
+    assert_int_equal(seen.ended, 1);
+    assert_task(connection, task, "state", "ready");
+    cloaca_close(connection);
+}
+
+static void *run_it(void *runner)
+{
+    cloaca_error error;
+
+    assert_ok(cloaca_runner_run(runner, &error));
+    return NULL;
+}
+
+static void interrupts_end_a_run(void **state)
+{
+    static const char *const queue = "interrupt";
+    const cloaca_runner_options options = options_for(&queue);
+    cloaca *connection = open_here();
+    cloaca_runner *runner;
+    cloaca_error error;
+    pthread_t thread;
+
+    (void) state;
+    enqueue(connection, queue, "x", NULL);
+    assert_ok(cloaca_runner_new(&options, &runner, &error));
+    assert_ok(cloaca_runner_register(runner, "x", work_on, NULL, &error));
+    assert_int_equal(pthread_create(&thread, NULL, run_it, runner), 0);
+    await(&seen.started, 1);
+    cloaca_runner_interrupt(runner);
+    cloaca_runner_interrupt(runner);
+    pthread_join(thread, NULL);
+    assert_int_equal(seen.reason, CLOACA_STOP_RUNNER);
+    cloaca_runner_free(runner);
+    cloaca_close(connection);
+}
+
+static void work_commits_with_its_task(void **state)
+{
+    static const char *const queue = "transact";
+    cloaca *connection = open_here();
+    cloaca_runner_options options = options_for(&queue);
+    cloaca_runner *runner;
+    cloaca_error error;
+    int64_t tasks[3];
+
+    (void) state;
+    set_queue(connection, queue, "\"retention\": \"1 day\"");
+    assert_ok(cloaca_execute(connection, "drop table if exists runner_work; create table runner_work (n integer)", &error));
+    tasks[0] = enqueue(connection, queue, "x", "1");
+    tasks[1] = enqueue(connection, queue, "x", "2");
+    tasks[2] = enqueue(connection, queue, "x", "3");
+    options.max_concurrent_tasks = 1;
+    runner = start(&options, "x", transact);
+    await(&seen.events[CLOACA_EVENT_COMPLETED], 2);
+    await(&seen.events[CLOACA_EVENT_FAILED], 1);
+    stop(runner);
+    assert_task(connection, tasks[0], "result", "\"committed\"");
+    assert_task(connection, tasks[1], "state", "completed");
+    assert_task(connection, tasks[2], "state", "dead");
+    /* The first row alone was committed. */
+    assert_ok(cloaca_execute(connection,
+                             "create table runner_check (n integer not null check (n = 1));"
+                             "insert into runner_check select sum(n) from runner_work; drop table runner_check",
+                             &error));
+    cloaca_close(connection);
+}
+
+/* Another process takes the task and dies; its lease ends, and the task runs here. */
+static void crashes_are_recovered(void **state)
+{
+    static const char *const queue = "crash";
+    cloaca *connection = open_here();
+    cloaca_runner_options options = options_for(&queue);
+    const int64_t task = enqueue(connection, queue, "x", NULL);
+    cloaca_runner *runner;
+    pid_t child;
+    int status;
+
+    (void) state;
+    cloaca_close(connection);
+    options.lease = SECOND;
+    child = fork();
+    if (child == 0) {
+        start(&options, "x", die);
+        poll(NULL, 0, PATIENCE * 1000);
+        _exit(1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    runner = start(&options, "x", echo);
+    await(&seen.events[CLOACA_EVENT_COMPLETED], 1);
+    stop(runner);
+    connection = open_here();
+    assert_null(task_value(connection, task, "state"));
+    cloaca_close(connection);
+}
+
+/* A lease that ends with the last attempt waits for maintenance, which the runner does. */
+static void maintenance_is_done(void **state)
+{
+    static const char *const queue = "maintained";
+    cloaca *connection = open_here();
+    const cloaca_runner_options options = options_for(&queue);
+    cloaca_runner *runner;
+    cloaca_tasks *tasks;
+    cloaca_error error;
+    char *result = NULL;
+
+    (void) state;
+    set_queue(connection, queue, "\"max_attempts\": 1");
+    enqueue(connection, queue, "x", NULL);
+    assert_ok(cloaca_claim(connection, queue, "dead", 1, 1, &tasks, &error));
+    assert_int_equal(tasks->count, 1);
+    runner = start(&options, "x", echo);
+    for (int i = 0; i < PATIENCE * 20; i++) {
+        result = task_value(connection, tasks->tasks[0].task, "state");
+        if (result == NULL || strcmp(result, "dead") == 0) {
+            break;
+        }
+        free(result);
+        result = NULL;
+        poll(NULL, 0, 50);
+    }
+    assert_string_equal(result != NULL ? result : "", "dead");
+    free(result);
+    stop(runner);
+    assert_int_equal(seen.ended, 0);
+    cloaca_tasks_free(tasks);
+    cloaca_close(connection);
+}
+
+static void what_is_refused(void **state)
+{
+    static const char *const bad_queue = "";
+    const char *queue = "refused";
+    cloaca_runner_options options = options_for(&queue);
+    cloaca_runner *runner;
+    cloaca_error error;
+
+    (void) state;
+    assert_condition(cloaca_runner_new(NULL, &runner, &error), CLOACA_INVALID_ARGUMENT);
+    assert_null(runner);
+    options.max_concurrent_tasks = 1001;
+    assert_condition(cloaca_runner_new(&options, &runner, &error), CLOACA_INVALID_ARGUMENT);
+    options.max_concurrent_tasks = 0;
+    options.lease = -1;
+    assert_condition(cloaca_runner_new(&options, &runner, &error), CLOACA_INVALID_ARGUMENT);
+    options.lease = 0;
+    options.url = "sqlite:///:memory:";
+    assert_condition(cloaca_runner_new(&options, &runner, &error), CLOACA_NOT_SUPPORTED);
+    options.url = "mysql://";
+    assert_condition(cloaca_runner_new(&options, &runner, &error), CLOACA_INVALID_ARGUMENT);
+    options.url = url;
+    assert_ok(cloaca_runner_new(&options, &runner, &error));
+    assert_condition(cloaca_runner_start(runner, &error), CLOACA_INVALID_ARGUMENT);
+    assert_ok(cloaca_runner_register(runner, "x", echo, NULL, &error));
+    assert_condition(cloaca_runner_register(runner, "x", echo, NULL, &error), CLOACA_NAME_TAKEN);
+    assert_ok(cloaca_runner_register(runner, NULL, echo, NULL, &error));
+    assert_condition(cloaca_runner_register(runner, NULL, echo, NULL, &error), CLOACA_NAME_TAKEN);
+    assert_condition(cloaca_runner_register(runner, "", echo, NULL, &error), CLOACA_INVALID_ARGUMENT);
+    cloaca_runner_free(runner);
+    options.queues = &bad_queue;
+    assert_ok(cloaca_runner_new(&options, &runner, &error));
+    assert_ok(cloaca_runner_register(runner, "x", echo, NULL, &error));
+    assert_condition(cloaca_runner_start(runner, &error), CLOACA_INVALID_NAME);
+    cloaca_runner_free(runner);
+    cloaca_runner_free(NULL);
+}
+
+/* ------------------------------------------------------------------------------------------------------------------- server */
+
+static void run_raw(PGconn *server, const char *sql)
+{
+    PGresult *result = PQexec(server, sql);
+
+    if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK) {
+        fail_msg("%s: %s", sql, PQerrorMessage(server));
+    }
+    PQclear(result);
+}
+
+/* Ends every session of the test's database. */
+static void end_sessions(void)
+{
+    PGconn *server = PQconnectdb("client_encoding=UTF8");
+
+    run_raw(server, "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = 'client_runner'");
+    PQfinish(server);
+}
+
+static void lost_connections_come_back(void **state)
+{
+    static const char *const queue = "sessions";
+    cloaca *connection = open_here();
+    const cloaca_runner_options options = options_for(&queue);
+    cloaca_runner *runner;
+
+    (void) state;
+    enqueue(connection, queue, "x", NULL);
+    runner = start(&options, "x", work_on);
+    await(&seen.started, 1);
+    cloaca_close(connection);
+    end_sessions();
+    let_go();
+    await(&seen.events[CLOACA_EVENT_COMPLETED], 1);
+    connection = open_here();
+    for (int i = 0; i < 20; i++) {
+        enqueue(connection, queue, "x", NULL);
+    }
+    await(&seen.events[CLOACA_EVENT_COMPLETED], 21);
+    stop(runner);
+    assert_int_equal(seen.events[CLOACA_EVENT_LEASE_LOST], 0);
+    cloaca_close(connection);
+}
+
+static int make_folder(void **state)
+{
+    (void) state;
+    snprintf(folder, sizeof(folder), "/tmp/cloaca-runner-XXXXXX");
+    if (mkdtemp(folder) == NULL) {
+        return 1;
+    }
+    snprintf(url, sizeof(url), "sqlite:///%s/runner.db", folder);
+    return 0;
+}
+
+static int drop_folder(void **state)
+{
+    char *command;
+    int status = asprintf(&command, "rm -rf %s", folder);
+
+    (void) state;
+    if (status > 0) {
+        status = system(command); // NOLINT(bugprone-command-processor,cert-env33-c): the name is ours
+        free(command);
+    }
+    return status;
+}
+
+/* A database of its own, whatever an earlier run left. */
+static int use_server(void **state)
+{
+    PGconn *server = PQconnectdb("client_encoding=UTF8");
+
+    (void) state;
+    run_raw(server, "drop database if exists client_runner");
+    run_raw(server, "create database client_runner");
+    PQfinish(server);
+    snprintf(url, sizeof(url), "postgresql:///client_runner");
+    return 0;
+}
+
+#define SHARED_TESTS                                                                                                           \
+    cmocka_unit_test(tasks_run_and_complete), cmocka_unit_test(handlers_decide), cmocka_unit_test(nobody_for_a_name),          \
+        cmocka_unit_test(cancelled_tasks_are_told), cmocka_unit_test(leases_are_extended),                                     \
+        cmocka_unit_test(lost_leases_are_told), cmocka_unit_test(attempts_time_out), cmocka_unit_test(a_stop_drains),          \
+        cmocka_unit_test(the_grace_ends), cmocka_unit_test(handlers_that_do_not_end), cmocka_unit_test(interrupts_end_a_run),  \
+        cmocka_unit_test(work_commits_with_its_task), cmocka_unit_test(crashes_are_recovered),                                 \
+        cmocka_unit_test(maintenance_is_done), cmocka_unit_test(what_is_refused)
+
+int main(void)
+{
+    const struct CMUnitTest on_files[] = {SHARED_TESTS};
+    const struct CMUnitTest on_servers[] = {SHARED_TESTS, cmocka_unit_test(lost_connections_come_back)};
+    int failed = cmocka_run_group_tests_name("SQLite", on_files, make_folder, drop_folder);
+
+    if (getenv("PGHOST") == NULL) {
+        puts("PGHOST is not set: run this under test/cluster.");
+        return failed;
+    }
+    return failed + cmocka_run_group_tests_name("PostgreSQL", on_servers, use_server, NULL);
+}
