@@ -18,6 +18,8 @@ as $$
 #variable_conflict use_column
 declare
     counts cloaca.maintenance_counts;
+    first_lease timestamptz;
+    ended bigint := 0;
     gone record;
 begin
     execute format('lock table %I.cloaca_queue_estimate in share row exclusive mode nowait', tenant);
@@ -26,9 +28,17 @@ begin
     execute format('lock table %I.cloaca_queue in access share mode nowait', tenant);
 
     -- Leases that ended: the cancelled leave, the exhausted become dead letters, the others are ready again.
+    if cloaca.looks_at_leases() then
+        execute format($query$
+            select min(t.lease_until) filter (where t.lease_until > $1), count(*) filter (where t.lease_until <= $1)
+            from %I.cloaca_task t where t.lease_id is not null
+            $query$, tenant) into first_lease, ended using at;
+        perform cloaca.note_leases(case when ended > 0 then at else first_lease end);
+    end if;
     execute format($query$
         with ended as materialized (
-            select t.id, t.execution from %1$I.cloaca_task t where t.lease_until <= $1 order by t.id limit $2
+            select t.id, t.execution from %1$I.cloaca_task t
+            where $3 and t.lease_until <= $1 order by t.id limit $2
         ), execution as materialized (
             select e.id from %1$I.cloaca_execution e
             where e.id = any (array(select n.execution from ended n)) order by e.id for key share skip locked
@@ -42,7 +52,7 @@ begin
             array_agg(id) filter (where is_exhausted and not cancelled) as dead,
             array_agg(id) filter (where not is_exhausted and not cancelled) as expired
         from held
-        $query$, tenant) into gone using at, max;
+        $query$, tenant) into gone using at, max, ended > 0;
     if gone.cancelled is not null then
         perform from cloaca.finish(tenant, 'cancelled', gone.cancelled, gone.leases, null, at);
     end if;
@@ -70,6 +80,9 @@ begin
     counts.cancelled := coalesce(cardinality(gone.cancelled), 0);
     counts.dead := coalesce(cardinality(gone.dead), 0);
     counts.expired := coalesce(cardinality(gone.expired), 0);
+    if ended > 0 and ended = counts.cancelled + counts.dead + counts.expired then
+        perform cloaca.note_leases(first_lease);
+    end if;
 
     counts.trimmed := cloaca.trim_history(tenant, max, at);
     execute format($query$

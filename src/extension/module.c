@@ -10,6 +10,8 @@
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
+#include "worker.h"
+
 PG_MODULE_MAGIC;
 
 bool cloaca_allow_plain_password = false;
@@ -18,6 +20,9 @@ bool cloaca_asynchronous_claims = true;
 bool cloaca_bind_leases = false;
 int cloaca_repair_interval = 1000;
 int cloaca_poll_interval = 100;
+bool cloaca_background_worker = true;
+int cloaca_max_workers = 4;
+int cloaca_maintenance_interval = 60;
 
 /* Read by the SQL functions through current_setting, which work the same without the library. */
 char *cloaca_tenant_setting;
@@ -27,6 +32,7 @@ static char *public_host;
 
 extern PGDLLEXPORT void _PG_init(void);
 static void define_engine_settings(void);
+static void define_worker_settings(void);
 static bool check_random(char **value, void **extra, GucSource source);
 static bool check_public_host(char **value, void **extra, GucSource source);
 
@@ -47,9 +53,11 @@ void _PG_init(void)
                              "What a statement says may reach the server's log.", &cloaca_allow_plain_password, false,
                              PGC_SUSET, 0, NULL, NULL, NULL);
     define_engine_settings();
+    define_worker_settings();
     MarkGUCPrefixReserved("cloaca");
     cloaca_register_callbacks();
     cloaca_request_shared_memory();
+    cloaca_register_launcher();
 }
 
 TimestampTz cloaca_now(void)
@@ -76,6 +84,19 @@ static void define_engine_settings(void)
     DefineCustomIntVariable("cloaca.poll_interval", "How often wait_for_task looks where nobody can wake it.",
                             "That is without shared_preload_libraries = 'cloaca'.", &cloaca_poll_interval, 100, 1, 60 * 1000,
                             PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+}
+
+static void define_worker_settings(void)
+{
+    DefineCustomBoolVariable("cloaca.background_worker", "Lets a background worker in each database do the maintenance.",
+                             "With shared_preload_libraries = 'cloaca'.", &cloaca_background_worker, true, PGC_SIGHUP, 0, NULL,
+                             NULL, NULL);
+    DefineCustomIntVariable("cloaca.max_workers", "How many background workers there are at most at the same time.",
+                            "When more databases have the extension, workers take turns.", &cloaca_max_workers, 4, 1, 1024,
+                            PGC_SIGHUP, 0, NULL, NULL, NULL);
+    DefineCustomIntVariable("cloaca.maintenance_interval",
+                            "How often the background worker looks at tenants that nothing is known to be due for.", NULL,
+                            &cloaca_maintenance_interval, 60, 1, 24 * 3600, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 }
 
 /* A number from 0 to less than 1, or nothing. */

@@ -1,9 +1,10 @@
 /*
- * shared_memory.c - the library's shared memory: one area, the cursors first, the sleepers behind them
+ * shared_memory.c - the library's shared memory: one area, the cursors first, the sleepers behind them, then when maintenance
+ * is due
  *
  * It exists only with shared_preload_libraries = 'cloaca': asked for in the postmaster, mapped once a process, made anew after
- * a crash of the server. Its size is fixed. The lightweight lock of the sleepers is the only one; cursors have spinlocks of
- * their own.
+ * a crash of the server. Its size is fixed. There are two lightweight locks, that of the sleepers and that of the times of
+ * maintenance; cursors have spinlocks of their own.
  */
 #include "extension.h"
 
@@ -12,6 +13,8 @@
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 
+#include "worker.h"
+
 static shmem_startup_hook_type next_startup_hook;
 #if PG_VERSION_NUM >= 150000
 static shmem_request_hook_type next_request_hook;
@@ -19,6 +22,7 @@ static shmem_request_hook_type next_request_hook;
 
 static void request(void);
 static void find(void);
+static Size area_size(void);
 
 void cloaca_request_shared_memory(void)
 {
@@ -40,8 +44,8 @@ static void request(void)
     if (next_request_hook)
         next_request_hook();
 #endif
-    RequestAddinShmemSpace(MAXALIGN(cloaca_cursor_size()) + MAXALIGN(cloaca_wait_size()));
-    RequestNamedLWLockTranche("cloaca", 1);
+    RequestAddinShmemSpace(area_size());
+    RequestNamedLWLockTranche("cloaca", 2);
 }
 
 static void find(void)
@@ -52,8 +56,16 @@ static void find(void)
     if (next_startup_hook)
         next_startup_hook();
     LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-    area = ShmemInitStruct("cloaca", MAXALIGN(cloaca_cursor_size()) + MAXALIGN(cloaca_wait_size()), &found);
+    area = ShmemInitStruct("cloaca", area_size(), &found);
     cloaca_cursor_attach(area, found);
-    cloaca_wait_attach(area + MAXALIGN(cloaca_cursor_size()), found);
+    area += MAXALIGN(cloaca_cursor_size());
+    cloaca_wait_attach(area, found);
+    area += MAXALIGN(cloaca_wait_size());
+    cloaca_due_attach(area, found);
     LWLockRelease(AddinShmemInitLock);
+}
+
+static Size area_size(void)
+{
+    return MAXALIGN(cloaca_cursor_size()) + MAXALIGN(cloaca_wait_size()) + MAXALIGN(cloaca_due_size());
 }

@@ -25,10 +25,20 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "worker.h"
+
 PG_FUNCTION_INFO_V1(cloaca_refuse_transaction);
 PG_FUNCTION_INFO_V1(cloaca_note_ready);
 
-typedef enum NoteKind { NOTE_READY, NOTE_DUE, NOTE_CLAIMED, NOTE_ENDED, NOTE_EXECUTION } NoteKind;
+typedef enum NoteKind {
+    NOTE_READY,
+    NOTE_DUE,
+    NOTE_CLAIMED,
+    NOTE_ENDED,
+    NOTE_EXECUTION,
+    NOTE_MAINTENANCE, /* run_at: when it is due; hash: because a lease ends */
+    NOTE_CLOSED       /* a database that no worker may be in, until the transaction ends */
+} NoteKind;
 
 typedef struct Note {
     NoteKind kind;
@@ -63,6 +73,7 @@ static void on_subtransaction(SubXactEvent event, SubTransactionId own, SubTrans
 static void decide_commit(void);
 static void keep_promises(bool is_commit);
 static void keep_promise(const Note *note, bool is_commit);
+static void open_databases(void);
 static void forget_transaction(void);
 static void on_utility(PlannedStmt *statement, const char *text, bool read_only, ProcessUtilityContext context,
                        ParamListInfo parameters, QueryEnvironment *environment, DestReceiver *destination,
@@ -134,6 +145,21 @@ void cloaca_note_execution_end(Oid schema, int64 execution)
     add_note(NOTE_EXECUTION, &queue, 0, (CloacaKey){0, execution}, 1);
 }
 
+void cloaca_note_due(Oid database, Oid table, TimestampTz at, bool is_lease)
+{
+    CloacaQueue tenant = {database, table, is_lease};
+
+    add_note(NOTE_MAINTENANCE, &tenant, 0, (CloacaKey){at, 0}, 1);
+}
+
+void cloaca_note_closed(Oid database)
+{
+    CloacaQueue queue = {database, InvalidOid, 0};
+
+    add_note(NOTE_CLOSED, &queue, 0, CLOACA_FIRST_KEY, 1);
+    cloaca_due_close(database);
+}
+
 CloacaKey cloaca_noted_start(const CloacaQueue *queue, int16 priority, CloacaKey start)
 {
     for (int i = 0; i < note_count; i++) {
@@ -182,11 +208,14 @@ static void add_note(NoteKind kind, const CloacaQueue *queue, int16 priority, Cl
 
 static void add_nested(Note added)
 {
-    for (int i = note_count - 1; added.kind != NOTE_ENDED && i >= Max(0, note_count - NEAR_NOTES); i--) {
+    bool is_single = added.kind == NOTE_ENDED || added.kind == NOTE_CLOSED;
+
+    for (int i = note_count - 1; !is_single && i >= Max(0, note_count - NEAR_NOTES); i--) {
         Note *note = &notes[i];
 
         if (note->kind == added.kind && note->nesting == added.nesting && note->priority == added.priority &&
-            note->queue.hash == added.queue.hash && note->queue.table == added.queue.table) {
+            note->queue.hash == added.queue.hash && note->queue.table == added.queue.table &&
+            note->queue.database == added.queue.database) {
             note->count += added.count;
             if (cloaca_key_less(added.first, note->first))
                 note->first = added.first;
@@ -224,6 +253,7 @@ static void on_transaction(XactEvent event, void *argument)
         forget_transaction();
         break;
     case XACT_EVENT_PREPARE:
+        open_databases();
         forget_transaction();
         break;
     default:
@@ -276,6 +306,15 @@ static void keep_promises(bool is_commit)
 
 static void keep_promise(const Note *note, bool is_commit)
 {
+    if (note->kind == NOTE_CLOSED) {
+        cloaca_due_open(note->queue.database);
+        return;
+    }
+    if (note->kind == NOTE_MAINTENANCE) {
+        if (is_commit)
+            cloaca_due_note(note->queue.database, note->queue.table, note->first.run_at, note->queue.hash != 0);
+        return;
+    }
     if (note->kind == NOTE_ENDED) {
         if (is_commit)
             cloaca_unbind_lease(note->first.id);
@@ -295,6 +334,15 @@ static void keep_promise(const Note *note, bool is_commit)
         cloaca_wake_at(&note->queue, note->first.run_at);
     else
         cloaca_wake(&note->queue, note->count);
+}
+
+/* Nobody says when a prepared transaction ends. */
+static void open_databases(void)
+{
+    for (int i = 0; i < note_count; i++) {
+        if (notes[i].kind == NOTE_CLOSED)
+            cloaca_due_open(notes[i].queue.database);
+    }
 }
 
 static void forget_transaction(void)
@@ -319,6 +367,7 @@ static void on_utility(PlannedStmt *statement, const char *text, bool read_only,
     bool ends_prepared =
         transaction && (transaction->kind == TRANS_STMT_COMMIT_PREPARED || transaction->kind == TRANS_STMT_ROLLBACK_PREPARED);
 
+    cloaca_before_command(statement->utilityStmt);
     if (next_utility_hook)
         next_utility_hook(statement, text, read_only, context, parameters, environment, destination, completion);
     else
@@ -326,5 +375,7 @@ static void on_utility(PlannedStmt *statement, const char *text, bool read_only,
     if (ends_prepared) {
         cloaca_cursor_reset();
         cloaca_wake_all();
+        cloaca_due_note(MyDatabaseId, InvalidOid, DT_NOBEGIN, false);
     }
+    cloaca_after_command(statement->utilityStmt);
 }
