@@ -151,8 +151,8 @@ sub statements {
     }
     die "$file: the last statement raises a condition\n" if defined $statements[-1]{raise};
     die "$file: only the last statement can be watched\n" if grep { $_->{watch} } @statements[0 .. $#statements - 1];
-    die "$file: what is watched must return one boolean, from a procedure\n"
-        if $statements[-1]{watch} && !($function->{procedure} && "@{[map { $_->{type} } @{ $function->{results} }]}" eq 'boolean');
+    die "$file: what is watched must return one boolean or text, from a procedure\n"
+        if $statements[-1]{watch} && !($function->{procedure} && "@{[map { $_->{type} } @{ $function->{results} }]}" =~ /^(?:boolean|text)$/);
     die "$file: the last statement must be a select that returns the rows\n"
         if @{ $function->{results} } && ($statements[-1]{inner} || $statements[-1]{text} !~ /^(?:select|with|values)\b/i);
     return @statements;

@@ -1,16 +1,20 @@
 /*
  * sqlite_functions.c - what the statements of the functions need and SQLite's SQL does not have
  *
- *   cloaca_merge(document, document)          documents merged, as the context of a workflow's task is; nulls are passed over
+ *   cloaca_merge(document, ...)               documents merged, as the context of a workflow's task is; nulls are passed over
  *   cloaca_merge_all(document)                the same of all rows, in their order
  *   cloaca_fires(trigger, states, context)    whether a task runs, by its trigger rule
  *   cloaca_retries(error, condition)          whether a failed task is tried again, by the condition of its retry policy
+ *   cloaca_is_retry(policy)                   whether a document is a retry policy
+ *   cloaca_definition_problem(definition)     what is wrong with a workflow's definition, null when nothing is
+ *   cloaca_definition_edges(definition)       the numbers of each task's dependencies and dependents
  *   cloaca_sha256(text)                       the hash, as 64 hexadecimal digits
  *
  * They are registered on every connection that the library uses, those of others included, where they stay until it is closed:
  * several users of one connection share them. Documents are brought into the canonical form first, whoever wrote them.
  */
 #include "backend.h"
+#include "common/definition.h"
 #include "common/merge.h"
 #include "common/trigger.h"
 
@@ -29,6 +33,9 @@ static void merge_step(sqlite3_context *context, int count, sqlite3_value **valu
 static void merge_final(sqlite3_context *context);
 static void fires(sqlite3_context *context, int count, sqlite3_value **values);
 static void retries(sqlite3_context *context, int count, sqlite3_value **values);
+static void is_retry(sqlite3_context *context, int count, sqlite3_value **values);
+static void definition_problem(sqlite3_context *context, int count, sqlite3_value **values);
+static void definition_edges(sqlite3_context *context, int count, sqlite3_value **values);
 static void sha256(sqlite3_context *context, int count, sqlite3_value **values);
 static bool add_document(sqlite3_context *context, clo_merge *merged, sqlite3_value *value);
 static void return_merged(sqlite3_context *context, clo_merge *merged);
@@ -45,8 +52,13 @@ int clo_sqlite_functions(void *database)
         void (*step)(sqlite3_context *, int, sqlite3_value **);
         void (*final)(sqlite3_context *);
     } functions[] = {
-        {"cloaca_merge", 2, merge, NULL, NULL},   {"cloaca_merge_all", 1, NULL, merge_step, merge_final},
-        {"cloaca_fires", 3, fires, NULL, NULL},   {"cloaca_retries", 2, retries, NULL, NULL},
+        {"cloaca_merge", -1, merge, NULL, NULL},
+        {"cloaca_merge_all", 1, NULL, merge_step, merge_final},
+        {"cloaca_fires", 3, fires, NULL, NULL},
+        {"cloaca_retries", 2, retries, NULL, NULL},
+        {"cloaca_is_retry", 1, is_retry, NULL, NULL},
+        {"cloaca_definition_problem", 1, definition_problem, NULL, NULL},
+        {"cloaca_definition_edges", 1, definition_edges, NULL, NULL},
         {"cloaca_sha256", 1, sha256, NULL, NULL},
     };
     int code = SQLITE_OK;
@@ -134,6 +146,53 @@ static void retries(sqlite3_context *context, int count, sqlite3_value **values)
         sqlite3_result_int(context, clo_retry_matches(span_of(&condition), error != NULL ? error : "", length));
     }
     clo_buffer_free(&condition);
+}
+
+static void is_retry(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    clo_buffer policy = {0};
+
+    (void) count;
+    if (read_document(context, values[0], &policy) && policy.data != NULL) {
+        sqlite3_result_int(context, clo_is_retry(span_of(&policy)));
+    }
+    clo_buffer_free(&policy);
+}
+
+static void definition_problem(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    clo_buffer definition = {0};
+    clo_buffer problem = {0};
+
+    (void) count;
+    if (read_document(context, values[0], &definition)) {
+        clo_definition_problem(definition.data != NULL ? span_of(&definition) : (clo_span){"null", 4}, &problem);
+        if (problem.failed) {
+            sqlite3_result_error_nomem(context);
+        } else if (problem.length > 0) {
+            sqlite3_result_text(context, problem.data, (int) problem.length, SQLITE_TRANSIENT);
+        }
+    }
+    clo_buffer_free(&definition);
+    clo_buffer_free(&problem);
+}
+
+static void definition_edges(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    clo_buffer definition = {0};
+    clo_buffer edges = {0};
+
+    (void) count;
+    if (read_document(context, values[0], &definition) && definition.data != NULL) {
+        clo_definition_edges(span_of(&definition), &edges);
+        if (clo_buffer_finish(&edges)) {
+            sqlite3_result_text64(context, edges.data, edges.length, SQLITE_TRANSIENT, SQLITE_UTF8);
+        } else {
+            sqlite3_result_error_nomem(context);
+        }
+    }
+    clo_buffer_free(&definition);
+    clo_buffer_free(&edges);
 }
 
 static void sha256(sqlite3_context *context, int count, sqlite3_value **values)
