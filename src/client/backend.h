@@ -67,8 +67,8 @@ typedef struct clo_wait {
     cloaca *watcher;                          /* NULL: not looked a second time yet */
     bool stale;                               /* there is no answer: look at the next check */
     bool ready;
-    clo_value answer;
-    int64_t next_at; /* the answer may change then by itself; INT64_MAX: never */
+    clo_value answer; /* when it is ready */
+    int64_t next_at;  /* the answer may change then by itself; INT64_MAX: never */
     int64_t pause;
 } clo_wait;
 
@@ -130,7 +130,6 @@ cloaca_status clo_read_integer(const clo_parameter *parameter, int64_t integer, 
 /* wait.c */
 cloaca_status clo_wait_for(cloaca *connection, const clo_function *function, const clo_value *arguments, const clo_sink *sink,
                            cloaca_error *error);
-clo_value clo_wait_nothing(const clo_function *function);
 void clo_wait_end(cloaca *connection);
 
 /* result.c */

@@ -375,10 +375,11 @@ static cloaca_status wait_cancel(cloaca *base, const clo_sink *sink, cloaca_erro
         }
     }
     if (status == CLOACA_TIMEOUT) {
-        const clo_value nothing = clo_wait_nothing(base->wait.function);
+        const bool is_boolean = base->wait.function->columns[0].type == CLOACA_TYPE_BOOLEAN;
+        const clo_value no = {is_boolean ? CLO_INTEGER : CLO_NULL, 0, NULL, 0};
 
         clo_error_clear(error);
-        status = sink == NULL || sink->row(sink->context, &nothing) ? CLOACA_OK : clo_no_memory(error);
+        status = sink == NULL || sink->row(sink->context, &no) ? CLOACA_OK : clo_no_memory(error);
     }
     return status;
 }

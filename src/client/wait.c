@@ -40,6 +40,7 @@ static bool take_interrupt(clo_wait *wait);
 static cloaca_status typed_arguments(cloaca *connection, size_t count, const char *const *queues, int64_t timeout,
                                      clo_value *values, cloaca_error *error);
 static bool take_ready(void *context, const clo_value *values);
+static clo_value no_answer(const clo_function *function);
 static int64_t timeout_of(const clo_function *function, const clo_value *arguments);
 static int64_t monotonic_now(void);
 static int64_t least(int64_t one, int64_t other);
@@ -144,12 +145,6 @@ cloaca_status clo_wait_for(cloaca *connection, const clo_function *function, con
         }
     }
     return status;
-}
-
-/* The answer of a wait that ended in vain: false, or no text. */
-clo_value clo_wait_nothing(const clo_function *function)
-{
-    return (clo_value){.kind = function->columns[0].type == CLOACA_TYPE_BOOLEAN ? CLO_INTEGER : CLO_NULL};
 }
 
 /* The end of the connection: nothing of a wait stays behind. */
@@ -270,7 +265,7 @@ static cloaca_status check_watched(cloaca *connection, const clo_sink *sink, boo
         return status;
     }
     if (*done) {
-        const clo_value answer = wait->ready ? wait->answer : clo_wait_nothing(wait->function);
+        const clo_value answer = wait->ready ? wait->answer : no_answer(wait->function);
 
         return sink->row(sink->context, &answer) ? CLOACA_OK : clo_no_memory(error);
     }
@@ -334,25 +329,26 @@ static bool take_look(void *context, const clo_value *values)
     clo_wait *wait = context;
 
     wait->stale = false;
-    wait->answer = values[0];
     wait->ready = values[0].kind == CLO_TEXT || (values[0].kind == CLO_INTEGER && values[0].integer != 0);
+    wait->answer = values[0];
+    wait->next_at = values[1].kind == CLO_INTEGER ? values[1].integer : NEVER;
     if (values[0].kind == CLO_TEXT) {
         wait->answer.text = clo_arena_copy(&wait->arena, values[0].text, values[0].length);
+        return wait->answer.text != NULL;
     }
-    wait->next_at = values[1].kind == CLO_INTEGER ? values[1].integer : NEVER;
-    return wait->answer.kind != CLO_TEXT || wait->answer.text != NULL;
+    return true;
 }
 
 /* ------------------------------------------------------------------------------------------------------------------ ending */
 
 static cloaca_status cancel(cloaca *connection, const clo_sink *sink, cloaca_error *error)
 {
-    const clo_value nothing = clo_wait_nothing(connection->wait.function);
+    const clo_value no = no_answer(connection->wait.function);
     cloaca_status status = CLOACA_OK;
 
     if (connection->backend->wait_begin != NULL) {
         status = connection->backend->wait_cancel(connection, sink, error);
-    } else if (sink != NULL && !sink->row(sink->context, &nothing)) {
+    } else if (sink != NULL && !sink->row(sink->context, &no)) {
         status = clo_no_memory(error);
     }
     finish(connection);
@@ -416,6 +412,12 @@ static bool take_ready(void *context, const clo_value *values)
 {
     *(bool *) context = values[0].integer != 0;
     return true;
+}
+
+/* What a wait says that ended otherwise: false, or null where the answer is a text. */
+static clo_value no_answer(const clo_function *function)
+{
+    return (clo_value){function->columns[0].type == CLOACA_TYPE_BOOLEAN ? CLO_INTEGER : CLO_NULL, 0, NULL, 0};
 }
 
 /* The argument of that name; NEVER when there is none. */
