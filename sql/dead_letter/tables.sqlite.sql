@@ -14,13 +14,16 @@ create table if not exists cloaca_dead_letter (
     claimed_at   integer,
     enqueued_at  integer not null,
     execution    integer,
+    deadline     integer,
+    timeout      integer,
     name         text    not null,
     worker       text,
     key          text,
     payload      text    not null,
     retry        text,
     error        text    not null,
-    errors       text    not null
+    errors       text    not null,
+    steps        text
 ) strict;
 
 create index if not exists cloaca_dead_letter_queue on cloaca_dead_letter (queue, status, id);

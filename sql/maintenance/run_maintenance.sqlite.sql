@@ -29,22 +29,41 @@ from main.cloaca_task t join main.cloaca_queue q on q.queue = t.queue and q.rete
 where t.id in (select task from main.cloaca_scratch where outcome = 'cancelled');
 
 insert into main.cloaca_dead_letter (task, queue, failed_at, priority, attempt, max_attempts, lease_id, claimed_at,
-    enqueued_at, execution, name, worker, key, payload, retry, error, errors)
+    enqueued_at, execution, deadline, timeout, name, worker, key, payload, retry, error, errors, steps)
 select id, queue, :now, priority, attempt, max_attempts, lease_id, claimed_at,
-    enqueued_at, execution, name, worker, key, payload, retry, 'lease expired', json_insert(
+    enqueued_at, execution, deadline, timeout, name, worker, key, payload, retry,
+    case when lease_until >= claimed_at + timeout or lease_until >= deadline then 'timed out' else 'lease expired' end, json_insert(
         case when json_array_length(errors) >= 100 then json_remove(errors, '$[0]') else coalesce(errors, '[]') end,
-        '$[#]', json_object('attempt', attempt, 'worker', worker, 'error', 'lease expired', 'at',
-            strftime('%Y-%m-%dT%H:%M:%S', :now / 1000000, 'unixepoch') || printf('.%06dZ', :now % 1000000)))
+        '$[#]', json_object('attempt', attempt, 'worker', worker, 'error',
+            case when lease_until >= claimed_at + timeout or lease_until >= deadline then 'timed out' else 'lease expired' end, 'at',
+            strftime('%Y-%m-%dT%H:%M:%S', :now / 1000000, 'unixepoch') || printf('.%06dZ', :now % 1000000))), steps
 from main.cloaca_task
 where id in (select task from main.cloaca_scratch where outcome = 'dead')
 order by id;
 
+insert into main.cloaca_ended (task, state, error, attempt, worker, claimed_at)
+select t.id, case s.outcome when 'dead' then 'failed' else 'cancelled' end,
+    case s.outcome when 'dead' then (select d.error from main.cloaca_dead_letter d where d.task = t.id) end,
+    t.attempt, t.worker, t.claimed_at
+from main.cloaca_scratch s cross join main.cloaca_task t on t.id = s.task
+where s.outcome <> 'expired' and t.execution is not null;
+
 delete from main.cloaca_task where id in (select task from main.cloaca_scratch where outcome <> 'expired');
+
+-- @include workflow/end_tasks
+
+insert into main.cloaca_execution_event (execution, task, at, attempt, state, worker, detail)
+select execution, id, :now, attempt, 'retrying', worker,
+    case when lease_until >= claimed_at + timeout or lease_until >= deadline then 'timed out' else 'lease expired' end
+from main.cloaca_task
+where id in (select task from main.cloaca_scratch where outcome = 'expired') and execution is not null
+order by id;
 
 update main.cloaca_task set lease_id = null, lease_until = null, worker = null,
     errors = json_insert(
         case when json_array_length(errors) >= 100 then json_remove(errors, '$[0]') else coalesce(errors, '[]') end,
-        '$[#]', json_object('attempt', attempt, 'worker', worker, 'error', 'lease expired', 'at',
+        '$[#]', json_object('attempt', attempt, 'worker', worker, 'error',
+            case when lease_until >= claimed_at + timeout or lease_until >= deadline then 'timed out' else 'lease expired' end, 'at',
             strftime('%Y-%m-%dT%H:%M:%S', :now / 1000000, 'unixepoch') || printf('.%06dZ', :now % 1000000)))
 where id in (select task from main.cloaca_scratch where outcome = 'expired');
 
@@ -65,6 +84,30 @@ delete from main.cloaca_finished_key where (queue, key) in (
     select queue, key from main.cloaca_finished_key where until <= :now order by until limit :max);
 
 insert into main.cloaca_scratch (task, outcome) values (changes(), 'keys');
+
+insert into main.cloaca_closing (execution, state, error)
+select id, 'failed', 'timed out' from main.cloaca_execution
+where deadline <= :now and finished_at is null
+order by deadline limit :max;
+
+insert into main.cloaca_scratch (task, outcome) select execution, 'late' from main.cloaca_closing;
+
+-- @include workflow/close_executions
+
+insert into main.cloaca_scratch (task, outcome)
+select id, 'removed' from main.cloaca_execution where expires_at <= :now order by expires_at limit max(:max / 100, 1);
+
+-- @if
+select 1 from main.cloaca_scratch where outcome = 'removed' limit 1;
+
+delete from main.cloaca_execution_task where execution in (select task from main.cloaca_scratch where outcome = 'removed');
+
+delete from main.cloaca_execution_event where execution in (select task from main.cloaca_scratch where outcome = 'removed');
+
+delete from main.cloaca_pending_signal where execution in (select task from main.cloaca_scratch where outcome = 'removed');
+
+delete from main.cloaca_execution where id in (select task from main.cloaca_scratch where outcome = 'removed');
+-- @end
 
 with recursive level (queue, priority) as (
     select queue, priority from main.cloaca_task

@@ -10,13 +10,7 @@ where :queue is null or length(cast(:queue as blob)) not between 1 and 200 or :q
 select detail from (select case
     when :lease not between 1 and 315576000000000 then 'The lease must be more than 0 and at most 10 years.'
     when :max_attempts not between 1 and 1000000 then 'The max_attempts must be from 1 to 1000000.'
-    when :retry is not null and (json_type(:retry) <> 'object' or exists (
-        select 1 from json_each(:retry) where not case key
-            when 'strategy' then type = 'text' and value in ('fixed', 'linear', 'exponential')
-            when 'initial' then type in ('integer', 'real') and value between 0 and 315576000
-            when 'max' then type in ('integer', 'real') and value between 0 and 315576000
-            when 'jitter' then type in ('integer', 'real') and value between 0 and 1
-            else 0 end))
+    when :retry is not null and not cloaca_is_retry(:retry)
         then 'The retry policy must be an object with strategy (fixed, linear or exponential), initial and max (seconds from '
             || '0 to 315576000), jitter (from 0 to 1) and condition (all, never, transient or an object with a pattern).'
     when :retention not between 0 and 315576000000000 then 'The retention must be from 0 to 10 years.'

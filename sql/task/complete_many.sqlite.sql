@@ -21,7 +21,7 @@ with task as materialized (select key as n, value as id from json_each(:tasks)),
 lease as materialized (select key as n, value as id from json_each(:lease_ids))
 select task.n, task.id, lease.id, case
     when t.cancelled then 'cancelled'
-    when t.id is not null or exists (
+    when t.id is not null and not coalesce(t.claimed_at + t.timeout <= :now or t.deadline <= :now, 0) or exists (
         select 1 from main.cloaca_task_history h where h.task = task.id and h.lease_id = lease.id and h.state = 'completed')
         then 'completed'
     else 'lease_lost' end
@@ -52,6 +52,31 @@ from main.cloaca_scratch s join main.cloaca_task t on t.id = s.task
     join main.cloaca_queue q on q.queue = t.queue and q.key_retention > 0
 where s.outcome = 'completed' and t.key is not null and exists (select 1 from main.cloaca_queue where key_retention > 0)
 on conflict (queue, key) do update set task = excluded.task, until = excluded.until;
+
+-- @if
+select 1 from main.cloaca_scratch s cross join main.cloaca_task t on t.id = s.task
+where s.outcome <> 'lease_lost' and t.lease_id = s.lease_id and t.execution is not null limit 1;
+
+insert into main.cloaca_ended (task, state, output, attempt, worker, claimed_at)
+select t.id, s.outcome, case
+        when :results is null or s.outcome <> 'completed' or r.type = 'null' then null
+        when r.type in ('object', 'array') then r.value
+        when r.type = 'text' then json_quote(r.value)
+        when r.type in ('true', 'false') then r.type
+        when typeof(r.value) = 'integer' then r.value
+        else :results -> r.fullkey
+        end, t.attempt, t.worker, t.claimed_at
+from json_each(coalesce(:results, :tasks)) r
+    cross join main.cloaca_scratch s on s.n = r.key and s.outcome <> 'lease_lost'
+    join main.cloaca_task t on t.id = s.task and t.lease_id = s.lease_id
+where t.execution is not null
+order by s.n
+on conflict (task) do nothing;
+
+delete from main.cloaca_task where id in (select task from main.cloaca_scratch where outcome <> 'lease_lost');
+
+-- @include workflow/end_tasks
+-- @end
 
 delete from main.cloaca_task where id in (select task from main.cloaca_scratch where outcome <> 'lease_lost');
 

@@ -18,6 +18,11 @@ select 'Task ' || coalesce(:task, 'null') || ' is not held under this lease.' as
     'Its lease expired, another worker holds it, or it is finished.' as hint
 where not exists (select 1 from main.cloaca_task where id = :task and lease_id = :lease_id);
 
+insert into main.cloaca_execution_event (execution, task, at, attempt, state, worker)
+select execution, id, :now, attempt, 'deferred', worker from main.cloaca_task where id = :task and execution is not null;
+
 update main.cloaca_task set lease_id = null, lease_until = null, worker = null, claimed_at = null, attempt = attempt - 1,
     run_at = :run_at
 where id = :task;
+
+-- @include workflow/hold_task

@@ -15,11 +15,15 @@ delete from main.cloaca_scratch;
 insert into main.cloaca_scratch (n, task, lease_id, outcome)
 with task as materialized (select key as n, value as id from json_each(:tasks)),
 lease as materialized (select key as n, value as id from json_each(:lease_ids))
-select task.n, task.id, lease.id, case when t.id is null then 'lease_lost' when t.cancelled then 'cancelled' else 'extended' end
+select task.n, task.id, lease.id, case
+    when t.cancelled then 'cancelled'
+    when t.id is null or t.claimed_at + t.timeout <= :now or t.deadline <= :now then 'lease_lost'
+    else 'extended' end
 from task join lease on lease.n = task.n left join main.cloaca_task t on t.id = task.id and t.lease_id = lease.id;
 
-update main.cloaca_task set lease_until = :now
-    + coalesce(:lease, (select q.lease from main.cloaca_queue q where q.queue = cloaca_task.queue), 30000000)
+update main.cloaca_task set lease_until = min(:now
+        + coalesce(:lease, (select q.lease from main.cloaca_queue q where q.queue = cloaca_task.queue), 30000000),
+    coalesce(claimed_at + timeout, 9223372036854775807), coalesce(deadline, 9223372036854775807))
 where id in (select task from main.cloaca_scratch where outcome = 'extended');
 
 insert into main.cloaca_task_history (task, queue, finished_at, state, priority, run_at, attempt, max_attempts, lease_id, claimed_at,
@@ -29,7 +33,15 @@ select t.id, t.queue, :now, 'cancelled', t.priority, t.run_at, t.attempt, t.max_
 from main.cloaca_task t join main.cloaca_queue q on q.queue = t.queue and q.retention > 0
 where t.id in (select task from main.cloaca_scratch where outcome = 'cancelled');
 
+insert into main.cloaca_ended (task, state, attempt, worker, claimed_at)
+select t.id, 'cancelled', t.attempt, t.worker, t.claimed_at
+from main.cloaca_scratch s join main.cloaca_task t on t.id = s.task
+where s.outcome = 'cancelled' and t.execution is not null
+on conflict (task) do nothing;
+
 delete from main.cloaca_task where id in (select task from main.cloaca_scratch where outcome = 'cancelled');
+
+-- @include workflow/end_tasks
 
 select s.task, s.outcome, t.lease_until
 from main.cloaca_scratch s left join main.cloaca_task t on t.id = s.task and s.outcome = 'extended'

@@ -19,17 +19,29 @@ select 'Task ' || coalesce(:task, 'null') || ' is not held under this lease.' as
     'Its lease expired, another worker holds it, or it is finished.' as hint
 where not exists (select 1 from main.cloaca_task where id = :task and lease_id = :lease_id);
 
+-- @if
+select 1 from main.cloaca_task
+where id = :task and (:final or attempt >= max_attempts or not cloaca_retries(:error, json_patch(
+    coalesce((select q.retry from main.cloaca_queue q where q.queue = cloaca_task.queue), '{}'), coalesce(retry, '{}')) -> '$.condition'));
+
 insert into main.cloaca_dead_letter (task, queue, failed_at, priority, attempt, max_attempts, lease_id, claimed_at,
-    enqueued_at, execution, name, worker, key, payload, retry, error, errors)
+    enqueued_at, execution, deadline, timeout, name, worker, key, payload, retry, error, errors, steps)
 select id, queue, :now, priority, attempt, max_attempts, lease_id, claimed_at,
-    enqueued_at, execution, name, worker, key, payload, retry, substr(:error, 1, 10000), json_insert(
+    enqueued_at, execution, deadline, timeout, name, worker, key, payload, retry, substr(:error, 1, 10000), json_insert(
         case when json_array_length(errors) >= 100 then json_remove(errors, '$[0]') else coalesce(errors, '[]') end,
         '$[#]', json_object('attempt', attempt, 'worker', worker, 'error', substr(:error, 1, 10000), 'at',
-            strftime('%Y-%m-%dT%H:%M:%S', :now / 1000000, 'unixepoch') || printf('.%06dZ', :now % 1000000)))
+            strftime('%Y-%m-%dT%H:%M:%S', :now / 1000000, 'unixepoch') || printf('.%06dZ', :now % 1000000))), steps
 from main.cloaca_task
-where id = :task and (:final or attempt >= max_attempts);
+where id = :task;
 
-delete from main.cloaca_task where id = :task and (:final or attempt >= max_attempts);
+insert into main.cloaca_ended (task, state, error, attempt, worker, claimed_at)
+select id, 'failed', substr(:error, 1, 10000), attempt, worker, claimed_at
+from main.cloaca_task where id = :task and execution is not null;
+
+delete from main.cloaca_task where id = :task;
+
+-- @include workflow/end_tasks
+-- @end
 
 update main.cloaca_task set lease_id = null, lease_until = null, worker = null,
     errors = json_insert(
@@ -52,6 +64,16 @@ update main.cloaca_task set lease_id = null, lease_until = null, worker = null,
                     select json_patch(coalesce((select q.retry from main.cloaca_queue q where q.queue = cloaca_task.queue), '{}'),
                         coalesce(retry, '{}')) as policy)))))
 where id = :task;
+
+-- @if
+select 1 from main.cloaca_task where id = :task and execution is not null;
+
+insert into main.cloaca_execution_event (execution, task, at, attempt, state, worker, detail)
+select execution, id, :now, attempt, 'retrying', errors ->> '$[#-1].worker', substr(:error, 1, 10000)
+from main.cloaca_task where id = :task;
+
+-- @include workflow/hold_task
+-- @end
 
 select case when t.id is null then 'dead' when t.run_at > :now then 'scheduled' else 'ready' end as state, t.run_at
 from (select :task as id) asked left join main.cloaca_task t on t.id = asked.id;

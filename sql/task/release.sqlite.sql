@@ -14,7 +14,15 @@ select t.id, t.queue, :now, 'cancelled', t.priority, t.run_at, t.attempt, t.max_
 from main.cloaca_task t join main.cloaca_queue q on q.queue = t.queue and q.retention > 0
 where t.id = :task and t.cancelled;
 
+insert into main.cloaca_ended (task, state, attempt, worker, claimed_at)
+select id, 'cancelled', attempt, worker, claimed_at from main.cloaca_task where id = :task and cancelled and execution is not null;
+
 delete from main.cloaca_task where id = :task and cancelled;
+
+-- @include workflow/end_tasks
+
+insert into main.cloaca_execution_event (execution, task, at, attempt, state)
+select execution, id, :now, attempt, 'released' from main.cloaca_task where id = :task and execution is not null;
 
 update main.cloaca_task set lease_id = null, lease_until = null, worker = null, claimed_at = null, attempt = attempt - 1
 where id = :task;

@@ -1,4 +1,5 @@
--- One row for each live task. It is claimable when run_at has come and no lease on it still runs.
+-- One row for each live task. It is claimable when run_at has come, no lease on it still runs, and its deadline, if any, has not
+-- come. No lease is longer than the timeout of an attempt, or outlives the deadline. Tasks of workflows alone have either.
 create table if not exists cloaca_task (
     id           integer primary key autoincrement,
     queue        text    not null,
@@ -12,17 +13,21 @@ create table if not exists cloaca_task (
     claimed_at   integer,
     enqueued_at  integer not null,
     execution    integer,
+    deadline     integer,
+    timeout      integer,
     name         text    not null,
     worker       text,
     key          text,
     payload      text    not null,
     retry        text,
-    errors       text
+    errors       text,
+    steps        text
 ) strict;
 
 create index if not exists cloaca_task_claim on cloaca_task (queue, priority, run_at, id);
 create unique index if not exists cloaca_task_key on cloaca_task (queue, key) where key is not null;
 create index if not exists cloaca_task_lease on cloaca_task (queue, lease_until) where lease_until is not null;
+create index if not exists cloaca_task_claimed on cloaca_task (claimed_at) where execution is not null;
 
 -- Keys that stay taken for a while after their task finished (the queue's key_retention).
 create table if not exists cloaca_finished_key (

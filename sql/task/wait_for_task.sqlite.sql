@@ -32,6 +32,7 @@ select
     exists (
         select 1 from level l cross join main.cloaca_task t indexed by cloaca_task_claim
         where t.queue = l.queue and t.priority = l.priority and t.run_at <= :now and not t.cancelled
+            and (t.deadline is null or t.deadline > :now)
             and (t.lease_id is null or (t.lease_until <= :now and t.attempt < t.max_attempts))) as ready,
     (select min(next.at) from (
         select (

@@ -1,0 +1,39 @@
+-- @function signal(execution bigint, name text, payload jsonb = null) -> signal bigint
+--
+-- The scratch row has the task that is to receive it, if one waits.
+
+-- @raise invalid_name
+select 'The signal name must have 1 to 200 bytes and no control characters.' as detail
+where :name is null or length(cast(:name as blob)) not between 1 and 200 or :name glob '*[' || char(1, 45, 31, 127, 45, 159) || ']*';
+
+-- @raise invalid_argument
+select 'The payload must have at most 64 MiB.' as detail where length(cast(:payload as blob)) > 67108864;
+
+-- @raise unknown_execution
+select 'There is no execution ' || coalesce(:execution, 'null') || '.' as detail
+where not exists (select 1 from main.cloaca_execution where id = :execution);
+
+-- @raise execution_finished
+select 'Execution ' || id || ' is ' || state || '.' as detail
+from main.cloaca_execution where id = :execution and finished_at is not null;
+
+insert into main.cloaca_execution_event (execution, at, state, name) values (:execution, :now, 'signalled', :name);
+
+delete from main.cloaca_scratch;
+
+insert into main.cloaca_scratch (task, outcome)
+select n.task, (select state from main.cloaca_execution where id = :execution)
+from main.cloaca_execution_task n cross join main.cloaca_task t on t.id = n.task
+where n.execution = :execution and n.state = 'ready' and n.awaits = :name and t.lease_id is null
+order by n.n limit 1;
+
+update main.cloaca_task set run_at = case (select outcome from main.cloaca_scratch) when 'paused' then 9223372036854775807 else :now end
+where id = (select task from main.cloaca_scratch);
+
+update main.cloaca_execution_task set awaits = null,
+    held_run_at = case (select outcome from main.cloaca_scratch) when 'paused' then :now end
+where task = (select task from main.cloaca_scratch);
+
+insert into main.cloaca_pending_signal (execution, sent_at, name, payload) values (:execution, :now, :name, :payload);
+
+select last_insert_rowid() as signal;

@@ -1,0 +1,16 @@
+-- @function wait_for_execution(execution bigint, timeout interval = null) -> state text
+--
+-- The library asks again when the file has changed.
+
+-- @raise invalid_argument
+select detail from (select case
+    when :timeout not between 0 and 315576000000000 then 'The timeout must be from 0 to 10 years.'
+    end as detail)
+where detail is not null;
+
+-- @raise unknown_execution
+select 'There is no execution ' || coalesce(:execution, 'null') || '.' as detail
+where not exists (select 1 from main.cloaca_execution where id = :execution);
+
+-- @watch
+select case when finished_at is not null then state end as state, null as next_at from main.cloaca_execution where id = :execution;
