@@ -16,7 +16,7 @@ where not exists (select 1 from main.cloaca_execution where id = :execution);
 
 select n, name, task, state, handler, queue, (
         select json_group_array(name) from (
-            select d.name from json_each(dependencies) p
+            select d.name from json_each(x.dependencies) p
                 cross join main.cloaca_workflow_task d on d.workflow = x.workflow and d.n = p.value
             order by p.key)) as dependencies,
     attempt, max_attempts, run_at, lease_until, worker, awaits, started_at, finished_at, output, error

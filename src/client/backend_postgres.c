@@ -77,6 +77,7 @@ static cloaca_status connect_failed(connection *self, cloaca_error *error);
 static cloaca_status malformed(cloaca_error *error);
 static cloaca_status set_setting(connection *self, const char *name, const char *value, cloaca_error *error);
 static void build_sql(connection *self, const clo_function *function, const clo_value *arguments);
+static void build_column(clo_buffer *sql, const clo_column *column);
 static cloaca_status build_parameters(connection *self, const clo_function *function, const clo_value *arguments,
                                       parameters *built, cloaca_error *error);
 static char *number_parameter(clo_arena *arena, cloaca_type type, int64_t integer, int *length);
@@ -533,14 +534,8 @@ static void build_sql(connection *self, const clo_function *function, const clo_
     sql->length = 0;
     clo_buffer_text(sql, function->procedure ? "call" : "select");
     for (size_t i = 0; i < columns; i++) {
-        const clo_column *column = &function->columns[i];
-        const bool time = column->type == CLOACA_TYPE_TIMESTAMPTZ || column->type == CLOACA_TYPE_INTERVAL;
-        const bool array = column->type >= CLOACA_TYPE_BIGINT_ARRAY;
-
         clo_buffer_text(sql, i > 0 ? ", " : " ");
-        clo_buffer_text(sql, time ? "least(extract(epoch from r." : array ? "pg_catalog.to_jsonb(r." : "r.");
-        clo_buffer_text(sql, column->name);
-        clo_buffer_text(sql, time ? ") operator(pg_catalog.*) 1000000, 9223372036854775807)::bigint" : (array ? ")" : ""));
+        build_column(sql, &function->columns[i]);
     }
     clo_buffer_text(sql, function->procedure ? " cloaca." : " from cloaca.");
     clo_buffer_text(sql, function->name);
@@ -559,6 +554,24 @@ static void build_sql(connection *self, const clo_function *function, const clo_
         clo_buffer_text(sql, function->columns[i].name);
     }
     clo_buffer_text(sql, columns > 0 ? ")" : "");
+}
+
+/* Times and intervals come as microseconds; a time that never comes as the largest number. */
+static void build_column(clo_buffer *sql, const clo_column *column)
+{
+    const bool time = column->type == CLOACA_TYPE_TIMESTAMPTZ;
+    const bool microseconds = time || column->type == CLOACA_TYPE_INTERVAL;
+    const bool array = column->type >= CLOACA_TYPE_BIGINT_ARRAY;
+
+    if (time) {
+        clo_buffer_text(sql, "case when r.");
+        clo_buffer_text(sql, column->name);
+        clo_buffer_text(sql, " operator(pg_catalog.=) 'infinity' then 9223372036854775807 else ");
+    }
+    clo_buffer_text(sql, microseconds ? "(extract(epoch from r." : (array ? "pg_catalog.to_jsonb(r." : "r."));
+    clo_buffer_text(sql, column->name);
+    clo_buffer_text(sql, microseconds ? ") operator(pg_catalog.*) 1000000)::bigint" : (array ? ")" : ""));
+    clo_buffer_text(sql, time ? " end" : "");
 }
 
 static cloaca_status build_parameters(connection *self, const clo_function *function, const clo_value *arguments,
