@@ -33,6 +33,8 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "worker.h"
+
 PG_FUNCTION_INFO_V1(cloaca_claim);
 
 /* A piece of a sweep takes from PIECE to LIMIT microseconds, and a SHARE-th of the time at most. Claims that find something
@@ -469,6 +471,7 @@ static bool update(Claim *claim)
     }
     claim->first_end = Min(claim->first_end, lease_until);
     cloaca_remember_place(&claim->tables, DatumGetInt64(values[TASK_LEASE_ID - 1]), &root);
+    cloaca_note_due(claim->queue.database, claim->queue.table, lease_until, true);
     cloaca_note_claimed(&claim->queue, claim->entries.entry.priority, claim->entries.entry.key);
     if (cloaca_bind_leases)
         cloaca_bind_lease(NameStr(claim->tables.schema), claim->entries.entry.key.id, DatumGetInt64(values[TASK_LEASE_ID - 1]),

@@ -15,6 +15,8 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "worker.h"
+
 PG_FUNCTION_INFO_V1(cloaca_extend);
 PG_FUNCTION_INFO_V1(cloaca_extend_many);
 
@@ -147,6 +149,7 @@ static void note_end(const Extension *extension, const Datum *values, TimestampT
     CloacaQueue queue = cloaca_queue(RelationGetRelid(extension->tables.task), VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
 
     cloaca_cursor_lease(&queue, DatumGetInt16(values[TASK_PRIORITY - 1]), until);
+    cloaca_note_due(queue.database, queue.table, until, true);
 }
 
 static TimestampTz new_end(const Extension *extension)

@@ -29,6 +29,8 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
+#include "worker.h"
+
 PG_FUNCTION_INFO_V1(cloaca_note_claimed_call);
 
 /* How long the end of a session may take at most because of us, and how long it waits for a lock, in milliseconds. */
@@ -73,6 +75,7 @@ Datum cloaca_note_claimed_call(PG_FUNCTION_ARGS)
             PG_RETURN_VOID();
     }
     if (cloaca_named_queue(PG_GETARG_TEXT_PP(0), PG_GETARG_TEXT_PP(1), &queue)) {
+        cloaca_note_due(queue.database, queue.table, PG_GETARG_TIMESTAMPTZ(6), true);
         cloaca_note_claimed(&queue, PG_GETARG_INT16(2), (CloacaKey){PG_GETARG_TIMESTAMPTZ(3), PG_GETARG_INT64(4)});
         if (cloaca_bind_leases)
             cloaca_bind_lease(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_INT64(4), PG_GETARG_INT64(5),
@@ -255,6 +258,7 @@ static void end_batch(const Batch *batch)
     SPI_connect();
     if (SPI_execute_with_args(query, 4, types, values, NULL, false, 0) != SPI_OK_SELECT)
         elog(ERROR, "could not end leases");
+    cloaca_note_due(MyDatabaseId, table_of(NameStr(batch->schema)), DatumGetTimestampTz(values[2]), true);
     SPI_finish();
     PopActiveSnapshot();
 }

@@ -87,6 +87,7 @@ static MemoryContext round_memory;
 static void on_terminate(SIGNAL_ARGS);
 static void leave_at_exit(int code, Datum argument);
 static void prepare_session(void);
+static void follow_interval(void);
 static bool must_leave(void);
 static void make_round(void);
 static List *find_tenants(bool *has_extension);
@@ -117,8 +118,10 @@ void cloaca_worker_main(Datum argument)
     BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
     prepare_session();
     while (cloaca_process_goes_on() && !must_leave()) {
-        TimestampTz next = cloaca_due_next();
+        TimestampTz next;
 
+        follow_interval();
+        next = cloaca_due_next();
         if (next <= GetCurrentTimestamp())
             make_round();
         else
@@ -164,6 +167,16 @@ static void prepare_session(void)
     cloaca_name_process("cloaca worker");
     memories = hash_create("cloaca worker", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
     round_memory = AllocSetContextCreate(TopMemoryContext, "cloaca round", ALLOCSET_DEFAULT_SIZES);
+}
+
+/* One that became shorter counts at once. */
+static void follow_interval(void)
+{
+    static int followed = 0;
+
+    if (cloaca_maintenance_interval < followed)
+        cloaca_due_note(MyDatabaseId, InvalidOid, GetCurrentTimestamp() + cloaca_maintenance_interval * USECS_PER_SEC, false);
+    followed = cloaca_maintenance_interval;
 }
 
 static bool must_leave(void)

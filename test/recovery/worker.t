@@ -1,0 +1,328 @@
+#!/usr/bin/perl
+# The background worker: it does maintenance when it is due, though nobody calls it, and survives what may happen to tenants, databases
+# and servers. It looks by itself once an hour here, so that what it does in time is what it was told of.
+use strict;
+use warnings;
+use FindBin qw($Bin);
+use lib $Bin;
+use recovery;
+use sessions;
+use Test::More;
+use Time::HiRes qw(time);
+
+recovery::under_cluster('--preload', map { ('--conf', $_) } 'cloaca.background_worker = on', 'cloaca.maintenance_interval = 1h',
+    'max_worker_processes = 12');
+recovery::build();
+my $url = recovery::postgres_url();
+my $log = $ENV{CLOACA_PGLOG};
+my $worker = "select pid from pg_stat_activity where backend_type = 'cloaca worker' and datname = current_database()";
+
+# Whether something comes true within seconds; it is asked every 10 ms.
+sub comes {
+    my ($query, $name, $where) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $end = time + 20;
+    my $answer = '';
+    while (time < $end) {
+        $answer = recovery::ask($where // $url, $query) // '';
+        last if $answer eq 't';
+        recovery::wait_ms(10);
+    }
+    return is($answer, 't', $name);
+}
+
+sub database {
+    my ($name) = @_;
+    return $url =~ s{///\w+}{///$name}r;
+}
+
+# How many lines of the log match.
+sub lines {
+    my ($pattern) = @_;
+    return scalar grep { /$pattern/ } split /\n/, recovery::read_file($log);
+}
+
+sub is_asleep {
+    return comes("select count(*) = 1 from pg_stat_activity where backend_type = 'cloaca worker' and datname = current_database()
+        and wait_event = 'Extension' and state = 'idle'", $_[0] // 'the worker sleeps', $_[1]);
+}
+
+# A task whose only attempt ends with its lease, in so many milliseconds. No crash may take the claim with it.
+sub doomed_task {
+    my ($milliseconds, $where, $tenant) = @_;
+    my $set = 'set cloaca.asynchronous_claims = off;' . ($tenant ? "set cloaca.tenant = '$tenant';" : '');
+    recovery::must($where // $url, "$set select cloaca.enqueue('doomed', max_attempts => 1)");
+    recovery::must($where // $url, "$set select count(*) from cloaca.claim(lease => interval '$milliseconds milliseconds')");
+}
+
+sub dead {
+    my ($count, $schema) = @_;
+    $schema //= 'cloaca_default';
+    return "select count(*) = $count from $schema.cloaca_dead_letter";
+}
+
+recovery::must($url, 'create extension cloaca');
+recovery::must($url, 'select cloaca.current_tenant()');
+
+subtest 'a worker comes with the extension' => sub {
+    is_asleep();
+    is(recovery::must($url, 'select cloaca.has_worker()'), 't', 'has_worker says so');
+    is(recovery::must($url, "select string_agg(backend_type || ', ' || application_name, '; ' order by backend_type)
+        from pg_stat_activity where backend_type like 'cloaca%'"), 'cloaca launcher, cloaca launcher; cloaca worker, cloaca worker',
+        'it and its launcher have names');
+};
+
+subtest 'a lease ends, and nobody calls' => sub {
+    doomed_task(400);
+    is(recovery::must($url, dead(0)), 't', 'not before its time');
+    comes(dead(1), 'its task is a dead letter then');
+    cmp_ok(recovery::must($url, 'select extract(epoch from failed_at - claimed_at) from cloaca_default.cloaca_dead_letter'), '<', 1.4,
+        'within a second');
+    comes("select cloaca.noted_lease('cloaca_default') = 'infinity'", 'and nothing is due any longer');
+
+    recovery::must($url, "select cloaca.enqueue('long', max_attempts => 1)");
+    recovery::must($url, "select count(*) from cloaca.claim(lease => '1 hour')");
+    doomed_task(300);
+    comes(dead(2), 'an earlier end wakes the worker from a longer sleep');
+    recovery::must($url, "select cloaca.extend(id, lease_id, '200 milliseconds') from cloaca_default.cloaca_task");
+    comes(dead(3), 'so does one that was made earlier');
+};
+
+subtest 'by SQL alone' => sub {
+    recovery::must($url, "set cloaca.direct = off; select cloaca.enqueue('sql', max_attempts => 1)");
+    recovery::must($url, "set cloaca.direct = off; select count(*) from cloaca.claim(lease => '200 milliseconds')");
+    comes(dead(4), 'it is noted, too');
+};
+
+subtest 'what was rolled back is not due, what was prepared is when it is committed' => sub {
+    recovery::must($url, "begin; select cloaca.note_due('cloaca_default', clock_timestamp() + interval '1 day'); rollback");
+    recovery::must($url, "select cloaca.enqueue('prepared', max_attempts => 1)");
+    recovery::must($url, "begin; select count(*) from cloaca.claim(lease => '1 millisecond'); prepare transaction 'claim'");
+    recovery::must($url, "commit prepared 'claim'");
+    comes(dead(5), 'a claim of a prepared transaction');
+};
+
+subtest 'history goes when its time is over' => sub {
+    recovery::must($url, "select cloaca.set_queue('kept', retention => '300 milliseconds')");
+    recovery::must($url, "select cloaca.enqueue('x', queue => 'kept')");
+    recovery::must($url, "select count(cloaca.complete(task, lease_id)) from cloaca.claim('kept', lease => '200 milliseconds')");
+    comes('select count(*) = 0 from cloaca_default.cloaca_task_history', 'without a call');
+};
+
+subtest 'asleep' => sub {
+    is_asleep();
+    my ($pid) = recovery::must($url, $worker);
+    is(recovery::must($url, "select backend_xmin is null and backend_xid is null and xact_start is null
+        from pg_stat_activity where pid = $pid"), 't', 'it holds no snapshot and no transaction');
+    is(recovery::must($url, "select count(*) from pg_locks where pid = $pid"), 0, 'and no lock');
+    my $before = cpu($pid);
+    my $xid = recovery::must($url, 'select txid_snapshot_xmax(txid_current_snapshot())');
+    recovery::must($url, 'select pg_sleep(1)');
+    is(cpu($pid), $before, 'it takes no time of the processor');
+    is(recovery::must($url, 'select txid_snapshot_xmax(txid_current_snapshot())'), $xid, 'and writes nothing');
+};
+
+# User and system time of a process, in ticks.
+sub cpu {
+    my ($pid) = @_;
+    my @fields = split ' ', recovery::read_file("/proc/$pid/stat") =~ s/.*\) //r;
+    return $fields[11] + $fields[12];
+}
+
+subtest 'with nothing to do it writes nothing' => sub {
+    configure('cloaca.maintenance_interval', '1s');
+    is_asleep();
+    # Autovacuum may write in between; so one quiet time of several is enough.
+    my $is_quiet = 0;
+    my $change = "select state_change from pg_stat_activity where pid = ($worker)";
+    for (1 .. 10) {
+        my $before = recovery::must($url, 'select txid_snapshot_xmax(txid_current_snapshot())');
+        my $looked = recovery::must($url, $change);
+        sessions::until_true($url, "select ($change) > '$looked'");
+        $is_quiet = $before == recovery::must($url, 'select txid_snapshot_xmax(txid_current_snapshot())');
+        last if $is_quiet;
+    }
+    ok($is_quiet, 'its own looks take no transaction id');
+    configure('cloaca.maintenance_interval', '1h');
+};
+
+sub configure {
+    my ($name, $value) = @_;
+    recovery::must($url, "alter system set $name = '$value'");
+    recovery::must($url, 'select pg_reload_conf()');
+}
+
+subtest 'tenants' => sub {
+    recovery::must($url, "select cloaca.create_tenant(name, name) from unnest(array['anna', 'bert', 'carl']) name");
+    doomed_task(300, $url, $_) for qw(anna bert carl);
+    comes(dead(1, $_), "$_ has a dead letter") for qw(anna bert carl);
+
+    # Maintenance of one fails: its table has not what it needs.
+    recovery::must($url, 'alter table bert.cloaca_dead_letter rename column error to mistake');
+    doomed_task(300, $url, $_) for qw(anna bert carl);
+    comes(dead(2, $_), "$_ is served while another's maintenance fails") for qw(anna carl);
+    is(recovery::must($url, dead(1, 'bert')), 't', 'that of the other does fail');
+    ok(lines('maintenance of tenant "bert" failed: column "error"') >= 1, 'which is in the log');
+    cmp_ok(lines('maintenance of tenant "bert" failed'), '<=', 3, 'but not often');
+    recovery::must($url, 'alter table bert.cloaca_dead_letter rename column mistake to error');
+    recovery::must($url, "select cloaca.note_due('bert', clock_timestamp())");
+    comes(dead(2, 'bert'), 'once it is mended, it is served again');
+
+    # One holds a lock on its own tables for long.
+    my $holder = sessions::begin('begin', 'lock table anna.cloaca_task in exclusive mode', 'select from pg_sleep(1000)');
+    sessions::until_true($url, "select count(*) = 1 from pg_locks where mode = 'ExclusiveLock' and relation = 'anna.cloaca_task'::regclass");
+    doomed_task(200, $url, 'carl');
+    recovery::must($url, "select cloaca.note_due('anna', clock_timestamp())");
+    comes(dead(3, 'carl'), 'who locks his tables keeps nobody else waiting');
+    recovery::must($url, "select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(1000)%' and pid <> pg_backend_pid()");
+    sessions::end($holder, 5000);
+
+    # One is dropped, with work at hand.
+    recovery::must($url, "set cloaca.tenant = 'anna'; select count(*) from cloaca.enqueue_many('x', array_fill('1'::jsonb, array[2000]), max_attempts => 1)");
+    recovery::must($url, "set cloaca.tenant = 'anna'; select count(*) from cloaca.claim(max => 2000, lease => '1 millisecond')");
+    recovery::must($url, "call cloaca.drop_tenant_all('anna')");
+    doomed_task(200, $url, 'carl');
+    comes(dead(4, 'carl'), 'a tenant that is dropped under work is no harm');
+};
+
+subtest 'as whom' => sub {
+    # A trigger that only a superuser or the owner can plant; it may see whose rights the worker has.
+    recovery::must($url, 'create table public.witness (who name, definer text); grant insert on public.witness to public');
+    recovery::must($url, <<'END');
+create function public.testify() returns trigger language plpgsql as $$
+begin
+    insert into public.witness values (current_user, current_setting('is_superuser'));
+    begin
+        execute 'create temp table planted ()';
+        insert into public.witness values ('restricted operation', 'no');
+    exception when insufficient_privilege then
+        insert into public.witness values ('restricted operation', 'yes');
+    end;
+    return null;
+end $$;
+create trigger testify after insert on carl.cloaca_dead_letter for each row execute function public.testify();
+END
+    doomed_task(200, $url, 'carl');
+    comes(dead(5, 'carl'), 'maintenance of a table with a trigger');
+    is(recovery::must($url, "select count(*) from public.witness where who = (select owner from cloaca.tenant where schema_name = 'carl')"), 1,
+        'runs as the owner of the tenant');
+    is(recovery::must($url, "select definer from public.witness where who = 'restricted operation'"), 'yes', 'in a restricted context');
+    recovery::must($url, 'drop trigger testify on carl.cloaca_dead_letter');
+};
+
+subtest 'databases' => sub {
+    recovery::must($url, 'create database other');
+    my $other = database('other');
+    recovery::must($other, 'create extension cloaca');
+    recovery::must($other, 'select cloaca.current_tenant()');
+    is_asleep('a database that gets the extension later gets a worker', $other);
+    doomed_task(200, $other);
+    comes(dead(1), 'which works', $other);
+
+    my $begun = time;
+    recovery::must($url, 'create database copy template other');
+    cmp_ok(time - $begun, '<', 3, 'a database with a worker can be copied');
+    my $copy = database('copy');
+    is_asleep('the copy has one, too', $copy);
+    is_asleep('and the template again', $other);
+
+    $begun = time;
+    recovery::must($url, 'alter database copy rename to renamed');
+    cmp_ok(time - $begun, '<', 3, 'it can be renamed');
+    is_asleep('and has a worker then', database('renamed'));
+
+    is(recovery::ask($url, 'begin; drop database renamed'), undef, 'what fails');
+    is_asleep('brings the worker back', database('renamed'));
+
+    for my $name ('renamed', 'other') {
+        $begun = time;
+        recovery::must($url, "drop database $name");
+        cmp_ok(time - $begun, '<', 3, "database $name is dropped at once");
+    }
+    comes("select count(*) = 1 from pg_stat_activity where backend_type = 'cloaca worker'", 'and their workers are gone');
+
+    recovery::must($url, "create database plain; ");
+    comes("select count(*) = 1 from pg_stat_activity where backend_type = 'cloaca worker'", 'none stays without the extension');
+    recovery::must(database('plain'), 'create extension cloaca');
+    is_asleep('it comes with it', database('plain'));
+    recovery::must(database('plain'), 'drop extension cloaca');
+    comes("select count(*) = 1 from pg_stat_activity where backend_type = 'cloaca worker'", 'and goes with it');
+    recovery::must($url, 'drop database plain');
+};
+
+subtest 'the extension is made anew' => sub {
+    recovery::must($url, 'drop extension cloaca; create extension cloaca');
+    recovery::must($url, "select cloaca.adopt_tenant('cloaca_default', null)");
+    is_asleep();
+    doomed_task(200);
+    comes(dead(6), 'and its worker works');
+};
+
+subtest 'more databases than workers' => sub {
+    configure('cloaca.max_workers', 1);
+    recovery::must($url, "create database $_") for qw(d1 d2);
+    for my $name (qw(d1 d2)) {
+        recovery::must(database($name), 'create extension cloaca');
+        recovery::must(database($name), 'select cloaca.current_tenant()');
+        doomed_task(100, database($name));
+    }
+    comes(dead(1), "the tasks of $_ end in time", database($_)) for qw(d1 d2);
+    cmp_ok(recovery::must($url, "select count(*) from pg_stat_activity where backend_type = 'cloaca worker'"), '<=', 1, 'one at a time');
+    doomed_task(100);
+    comes(dead(7), 'and those of the first database');
+    configure('cloaca.max_workers', 4);
+    recovery::must($url, "drop database $_") for qw(d1 d2);
+    is_asleep();
+};
+
+subtest 'off and on' => sub {
+    configure('cloaca.background_worker', 'off');
+    comes("select count(*) = 0 from pg_stat_activity where backend_type = 'cloaca worker'", 'switched off, it leaves');
+    is(recovery::must($url, 'select cloaca.has_worker()'), 'f', 'and has_worker knows');
+    doomed_task(1);
+    recovery::wait_ms(300);
+    is(recovery::must($url, dead(7)), 't', 'nobody does maintenance');
+    configure('cloaca.background_worker', 'on');
+    comes(dead(8), 'switched on, it does what is due');
+};
+
+subtest 'it is terminated' => sub {
+    is_asleep();
+    my $pid = recovery::must($url, $worker);
+    recovery::must($url, "select pg_terminate_backend($pid)");
+    doomed_task(200);
+    comes(dead(9), 'another one takes over');
+    recovery::must($url, "select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'cloaca launcher'");
+    comes("select count(*) = 1 from pg_stat_activity where backend_type = 'cloaca launcher'", 'the launcher comes back as well');
+    recovery::must($url, "select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'cloaca worker'");
+    doomed_task(200);
+    comes(dead(10), 'and starts workers');
+};
+
+subtest 'it is killed' => sub {
+    is_asleep();
+    doomed_task(2000);
+    my $pid = recovery::must($url, $worker);
+    kill 'KILL', $pid;
+    comes(dead(11), 'after the restart of all processes the lease that was claimed before ends');
+};
+
+subtest 'the server restarts' => sub {
+    doomed_task(1000);
+    recovery::kill_postmaster();
+    recovery::start_postmaster();
+    comes(dead(12), 'a lease from before a crash of the server ends');
+    doomed_task(1000);
+    system("$ENV{CLOACA_PGBIN}/pg_ctl", '-s', '-w', '-m', 'fast', '-D', $ENV{CLOACA_PGDATA}, 'stop') if $> != 0;
+    if ($> == 0) {
+        my ($pid) = split /\n/, recovery::read_file("$ENV{CLOACA_PGDATA}/postmaster.pid");
+        my $begun = time;
+        kill 'INT', $pid;
+        recovery::wait_ms(20) while kill(0, $pid) && time < $begun + 20;
+        cmp_ok(time - $begun, '<', 10, 'the server stops though workers sleep');
+    }
+    recovery::start_postmaster();
+    comes(dead(13), 'and one from before a restart');
+};
+
+done_testing();
