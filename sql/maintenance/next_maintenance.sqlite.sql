@@ -21,4 +21,8 @@ select min(at) as at from (
     from kept left join main.cloaca_queue q on q.queue = kept.queue
     union all
     select min(until) from main.cloaca_finished_key
+    union all
+    select min(deadline) from main.cloaca_execution where deadline is not null and finished_at is null
+    union all
+    select min(expires_at) from main.cloaca_execution where expires_at is not null
 );

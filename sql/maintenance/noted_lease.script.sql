@@ -3,4 +3,4 @@
 -- Without the library nothing is known.
 create function cloaca.noted_lease(tenant text) returns timestamptz
 language sql volatile
-return null;
+return null::timestamptz;
