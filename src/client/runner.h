@@ -145,7 +145,7 @@ struct cloaca_runner {
     int64_t maintain_at;
     int64_t due_at;
     int64_t ask_at;
-    bool never_due; /* the database has no next_maintenance */
+    bool attended; /* a background worker does the maintenance */
     struct report_batch *batch;
 };
 

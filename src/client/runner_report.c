@@ -20,8 +20,6 @@
 #define DATABASE_PATIENCE (10 * SECOND)
 #define MAINTAIN_EVERY (10 * SECOND)
 #define ASK_EVERY SECOND
-/* Where a background worker may do the maintenance it comes first. */
-#define MAINTAIN_LAG (SECOND / 2)
 
 /* Room for a report on everything that is in hand. */
 typedef struct report_batch {
@@ -55,6 +53,7 @@ static void extend_leases(cloaca_runner *runner, int64_t now);
 static bool is_extended(const cloaca_job *job, int64_t now);
 static cloaca_status extend_batch(cloaca_runner *runner, report_batch *batch, cloaca_error *error);
 static void maintain(cloaca_runner *runner, int64_t now);
+static bool says(cloaca_runner *runner, const char *function);
 static bool ask_when_due(cloaca_runner *runner, int64_t now);
 
 void *clo_runner_report(void *context)
@@ -604,57 +603,79 @@ static cloaca_status extend_batch(cloaca_runner *runner, report_batch *batch, cl
 /* -------------------------------------------------------------------------------------------------------------- maintenance */
 
 /*
- * Every ten seconds, and when the database says that something is due. What a background worker did in the meantime is not due
- * any more.
+ * Every ten seconds, and when the database says that something is due; not where a background worker sees to it, which is asked
+ * every ten seconds, too.
  */
 static void maintain(cloaca_runner *runner, int64_t now)
 {
-    const bool asks = !runner->never_due && (now >= runner->ask_at || now >= runner->due_at);
+    const bool turn = now >= runner->maintain_at;
     bool stopping;
     cloaca_error error;
 
     pthread_mutex_lock(&runner->lock);
     stopping = runner->stopping;
     pthread_mutex_unlock(&runner->lock);
-    if (stopping || (now < runner->maintain_at && !(asks && ask_when_due(runner, now)))) {
+    if (stopping || (!turn && now < runner->ask_at && now < runner->due_at)) {
         return;
     }
-    runner->maintain_at = now + MAINTAIN_EVERY;
+    if (turn) {
+        runner->maintain_at = now + MAINTAIN_EVERY;
+        runner->attended = says(runner, "has_worker");
+    } else if (!ask_when_due(runner, now)) {
+        return;
+    }
     runner->due_at = NEVER;
-    runner->ask_at = runner->never_due ? NEVER : now + BACKOFF_LOW;
-    if (runner->report_link.connection != NULL &&
-        cloaca_call(runner->report_link.connection, "run_maintenance", NULL, NULL, &error) != CLOACA_OK) {
-        runner->ask_at = runner->never_due ? NEVER : now + ASK_EVERY;
+    runner->ask_at = runner->attended ? NEVER : now + BACKOFF_LOW;
+    if (runner->attended || runner->report_link.connection == NULL) {
+        return;
+    }
+    if (cloaca_call(runner->report_link.connection, "run_maintenance", NULL, NULL, &error) != CLOACA_OK) {
+        runner->ask_at = now + ASK_EVERY;
         clo_link_failed(runner, &runner->report_link, "cannot run maintenance", &error);
     }
+}
+
+/* The answer of a function without arguments; no where the database is too old to have it. */
+static bool says(cloaca_runner *runner, const char *function)
+{
+    cloaca_result *result = NULL;
+    cloaca_error error;
+    const char *answer;
+    bool yes;
+
+    if (cloaca_call(runner->report_link.connection, function, NULL, &result, &error) != CLOACA_OK &&
+        error.status != CLOACA_UNKNOWN_FUNCTION) {
+        clo_link_failed(runner, &runner->report_link, "cannot ask for maintenance", &error);
+    }
+    answer = cloaca_result_value(result, 0, 0);
+    yes = answer != NULL && strcmp(answer, "true") == 0;
+    cloaca_result_free(result);
+    return yes;
 }
 
 /* Whether it is due now. */
 static bool ask_when_due(cloaca_runner *runner, int64_t now)
 {
-    const int64_t lag = cloaca_backend_of(runner->report_link.connection) == CLOACA_SQLITE ? 0 : MAINTAIN_LAG;
     cloaca_result *result = NULL;
     cloaca_error error;
     const char *text;
     int64_t at = NEVER;
-    int64_t clock;
 
     runner->ask_at = now + ASK_EVERY;
     runner->due_at = NEVER;
     if (cloaca_call(runner->report_link.connection, "next_maintenance", NULL, &result, &error) != CLOACA_OK) {
-        runner->never_due = error.status == CLOACA_UNKNOWN_FUNCTION;
-        runner->ask_at = runner->never_due ? NEVER : runner->ask_at;
-        if (!runner->never_due) {
+        if (error.status == CLOACA_UNKNOWN_FUNCTION) {
+            runner->ask_at = NEVER;
+        } else {
             clo_link_failed(runner, &runner->report_link, "cannot ask for maintenance", &error);
         }
         return false;
     }
     text = cloaca_result_get(result, 0, "at");
-    pthread_mutex_lock(&runner->lock);
-    clock = runner->clock;
-    pthread_mutex_unlock(&runner->lock);
     if (text != NULL && clo_time_parse(text, strlen(text), &at)) {
-        runner->due_at = at - clock + lag;
+        pthread_mutex_lock(&runner->lock);
+        runner->due_at = at - runner->clock;
+        pthread_mutex_unlock(&runner->lock);
     }
     cloaca_result_free(result);
     return runner->due_at <= now;

@@ -182,11 +182,16 @@ static cloaca_runner *start(const cloaca_runner_options *options, const char *na
     return runner;
 }
 
-static void stop(cloaca_runner *runner)
+static void stop_only(cloaca_runner *runner)
 {
     cloaca_error error;
 
     assert_ok(cloaca_runner_stop(runner, PATIENCE * SECOND, &error));
+}
+
+static void stop(cloaca_runner *runner)
+{
+    stop_only(runner);
     cloaca_runner_free(runner);
 }
 
@@ -716,6 +721,224 @@ static void what_is_refused(void **state)
     cloaca_runner_free(NULL);
 }
 
+/* ---------------------------------------------------------------------------------------------------------------- workflows */
+
+static int side_effects;
+
+/* "double" doubles a number, "sum" adds what came before, "flaky" fails once after a step, "wait" awaits a signal. */
+static cloaca_job_outcome play(cloaca_job *job, void *user)
+{
+    const char *name = cloaca_job_name(job);
+    cloaca_signal_outcome outcome;
+    cloaca_error error;
+    char *text = NULL;
+    bool recorded;
+
+    (void) user;
+    assert_true(cloaca_job_execution(job) > 0);
+    if (strcmp(name, "broken") == 0) {
+        cloaca_job_set_error(job, "it is broken");
+        return CLOACA_JOB_FAILED;
+    }
+    if (strcmp(name, "flaky") == 0) {
+        assert_ok(cloaca_job_step(job, "effect", &recorded, &text, &error));
+        assert_int_equal(recorded, cloaca_job_attempt(job) > 1);
+        if (!recorded) {
+            count(&side_effects);
+            assert_ok(cloaca_job_record_step(job, "effect", "{\"n\": 7}", &text, &error));
+            assert_string_equal(text, "{\"n\": 7}");
+            cloaca_free(text);
+            cloaca_job_retry_in(job, 0);
+            return CLOACA_JOB_RETRY;
+        }
+        cloaca_job_set_result(job, text);
+        cloaca_free(text);
+        return CLOACA_JOB_DONE;
+    }
+    if (strcmp(name, "wait") == 0) {
+        assert_ok(cloaca_job_await_signal(job, "go", CLOACA_NO_INTERVAL, &outcome, &text, &error));
+        if (outcome == CLOACA_SIGNAL_WAITING) {
+            return CLOACA_JOB_AWAITING;
+        }
+        assert_int_equal(outcome, CLOACA_SIGNAL_RECEIVED);
+        cloaca_job_set_result(job, text);
+        cloaca_free(text);
+        return CLOACA_JOB_DONE;
+    }
+    cloaca_job_set_result(job, "{\"done\": true}");
+    return CLOACA_JOB_DONE;
+}
+
+static void define(cloaca *connection, const char *name, const char *definition)
+{
+    cloaca_error error;
+    char *version;
+    bool created;
+
+    assert_ok(cloaca_define_workflow(connection, name, definition, &version, &created, &error));
+    assert_true(created);
+    assert_int_equal(strlen(version), 16);
+    cloaca_free(version);
+}
+
+static int64_t begin_workflow(cloaca *connection, const char *name)
+{
+    cloaca_error error;
+    int64_t execution;
+    bool created;
+
+    assert_ok(cloaca_start_workflow(connection, name, NULL, NULL, CLOACA_NO_INTERVAL, &execution, &created, &error));
+    assert_true(created);
+    return execution;
+}
+
+static void assert_ends(cloaca *connection, int64_t execution, const char *expected)
+{
+    cloaca_error error;
+    char *state;
+
+    assert_ok(cloaca_wait_for_execution(connection, execution, PATIENCE * SECOND, &state, &error));
+    assert_string_equal(state != NULL ? state : "(null)", expected);
+    cloaca_free(state);
+}
+
+static void workflows_are_executed(void **state)
+{
+    static const char *const queue = "executed";
+    cloaca *connection = open_here();
+    const cloaca_runner_options options = options_for(&queue);
+    cloaca_result *result;
+    cloaca_error error;
+    cloaca_runner *runner;
+
+    (void) state;
+    define(connection, "diamond",
+           "{\"queue\": \"executed\", \"tasks\": [{\"name\": \"a\"}, {\"name\": \"b\", \"dependencies\": [\"a\"]},"
+           "{\"name\": \"flaky\", \"dependencies\": [\"a\"]}, {\"name\": \"d\", \"dependencies\": [\"b\", \"flaky\"]}]}");
+    define(connection, "failing", "{\"queue\": \"executed\", \"tasks\": [{\"name\": \"broken\"}]}");
+    side_effects = 0;
+    runner = start(&options, NULL, play);
+    assert_ok(cloaca_runner_execute(runner, "diamond", "{\"in\": 1}", NULL, &result, &error));
+    assert_string_equal(cloaca_result_get(result, 0, "state"), "completed");
+    assert_string_equal(cloaca_result_get(result, 0, "result"), "{\"d\": {\"done\": true}}");
+    assert_string_equal(cloaca_result_get(result, 0, "context"), "{\"n\": 7, \"in\": 1, \"done\": true}");
+    cloaca_result_free(result);
+    assert_int_equal(side_effects, 1);
+    assert_int_equal(seen.events[CLOACA_EVENT_RETRIED], 1);
+    assert_ok(cloaca_runner_execute(runner, "failing", NULL, NULL, &result, &error));
+    assert_string_equal(cloaca_result_get(result, 0, "state"), "failed");
+    assert_string_equal(cloaca_result_get(result, 0, "error"), "it is broken");
+    cloaca_result_free(result);
+    assert_condition(cloaca_runner_execute(runner, "unheard of", NULL, NULL, &result, &error), CLOACA_UNKNOWN_WORKFLOW);
+    assert_null(result);
+    stop(runner);
+    cloaca_close(connection);
+}
+
+static void signals_resume_tasks(void **state)
+{
+    static const char *const queue = "signalled";
+    cloaca *connection = open_here();
+    const cloaca_runner_options options = options_for(&queue);
+    cloaca_result *result;
+    cloaca_error error;
+    cloaca_runner *runner;
+    int64_t execution;
+
+    (void) state;
+    define(connection, "signalled", "{\"queue\": \"signalled\", \"tasks\": [{\"name\": \"wait\"}]}");
+    execution = begin_workflow(connection, "signalled");
+    runner = start(&options, NULL, play);
+    await(&seen.events[CLOACA_EVENT_AWAITING], 1);
+    assert_ok(cloaca_list_execution_tasks(connection, execution, NULL, 0, 0, &result, &error));
+    assert_string_equal(cloaca_result_get(result, 0, "awaits"), "go");
+    cloaca_result_free(result);
+    assert_ok(cloaca_signal(connection, execution, "go", "{\"sent\": 1}", &error));
+    assert_ends(connection, execution, "completed");
+    assert_ok(cloaca_get_execution(connection, execution, &result, &error));
+    assert_string_equal(cloaca_result_get(result, 0, "result"), "{\"wait\": {\"sent\": 1}}");
+    cloaca_result_free(result);
+    assert_condition(cloaca_signal(connection, execution, "go", NULL, &error), CLOACA_EXECUTION_FINISHED);
+    stop(runner);
+    cloaca_close(connection);
+}
+
+static void executions_are_managed(void **state)
+{
+    static const char *const queue = "managed";
+    cloaca *connection = open_here();
+    cloaca_runner_options options = options_for(&queue);
+    cloaca_runner *runner;
+    cloaca_result *result;
+    cloaca_error error;
+    int64_t execution, tasks;
+    char *text;
+
+    (void) state;
+    define(connection, "managed", "{\"queue\": \"managed\", \"tasks\": [{\"name\": \"x\"}]}");
+    execution = begin_workflow(connection, "managed");
+    assert_ok(cloaca_wait_for_execution(connection, execution, 0, &text, &error));
+    assert_null(text);
+    assert_ok(cloaca_pause_execution(connection, execution, &text, &error));
+    assert_string_equal(text, "paused");
+    cloaca_free(text);
+    assert_ok(cloaca_resume_execution(connection, execution, NULL, &error));
+    options.lease = SECOND;
+    runner = start(&options, NULL, work_on);
+    await(&seen.started, 1);
+    assert_ok(cloaca_cancel_execution(connection, execution, "enough", &text, &error));
+    assert_string_equal(text, "cancelled");
+    cloaca_free(text);
+    await(&seen.ended, 1);
+    assert_true(seen.reason == CLOACA_STOP_CANCELLED || seen.reason == CLOACA_STOP_LEASE_LOST);
+    assert_ends(connection, execution, "cancelled");
+    assert_ok(cloaca_retry_execution(connection, execution, &text, &tasks, &error));
+    cloaca_free(text);
+    assert_int_equal(tasks, 1);
+    await(&seen.started, 2);
+    let_go();
+    assert_ends(connection, execution, "completed");
+    stop(runner);
+    assert_ok(cloaca_list_executions(connection, "managed", "completed", 0, 10, &result, &error));
+    assert_int_equal(cloaca_result_rows(result), 1);
+    cloaca_result_free(result);
+    assert_ok(cloaca_execution_events(connection, execution, 0, 0, &result, &error));
+    assert_true(cloaca_result_rows(result) >= 8);
+    cloaca_result_free(result);
+    assert_condition(cloaca_get_execution(connection, 999999, &result, &error), CLOACA_UNKNOWN_EXECUTION);
+    assert_null(result);
+    cloaca_close(connection);
+}
+
+static void *execute_beside(void *runner)
+{
+    cloaca_result *result;
+    cloaca_error error;
+
+    assert_condition(cloaca_runner_execute(runner, "endless", NULL, "once", &result, &error), CLOACA_TIMEOUT);
+    assert_null(result);
+    return NULL;
+}
+
+static void a_stop_ends_waits_for_executions(void **state)
+{
+    static const char *const queue = "endless";
+    cloaca *connection = open_here();
+    const cloaca_runner_options options = options_for(&queue);
+    cloaca_runner *runner;
+    pthread_t thread;
+
+    (void) state;
+    define(connection, "endless", "{\"queue\": \"endless\", \"tasks\": [{\"name\": \"wait\"}]}");
+    runner = start(&options, NULL, play);
+    assert_int_equal(pthread_create(&thread, NULL, execute_beside, runner), 0);
+    await(&seen.events[CLOACA_EVENT_AWAITING], 1);
+    stop_only(runner);
+    pthread_join(thread, NULL);
+    cloaca_runner_free(runner);
+    cloaca_close(connection);
+}
+
 /* ------------------------------------------------------------------------------------------------------------------- server */
 
 static void run_raw(PGconn *server, const char *sql)
@@ -805,7 +1028,9 @@ static int use_server(void **state)
         cmocka_unit_test(lost_leases_are_told), cmocka_unit_test(attempts_time_out), cmocka_unit_test(a_stop_drains),          \
         cmocka_unit_test(the_grace_ends), cmocka_unit_test(handlers_that_do_not_end), cmocka_unit_test(interrupts_end_a_run),  \
         cmocka_unit_test(work_commits_with_its_task), cmocka_unit_test(crashes_are_recovered),                                 \
-        cmocka_unit_test(maintenance_is_done), cmocka_unit_test(what_is_refused)
+        cmocka_unit_test(maintenance_is_done), cmocka_unit_test(what_is_refused), cmocka_unit_test(workflows_are_executed),    \
+        cmocka_unit_test(signals_resume_tasks), cmocka_unit_test(executions_are_managed),                                      \
+        cmocka_unit_test(a_stop_ends_waits_for_executions)
 
 int main(void)
 {
