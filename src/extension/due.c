@@ -164,6 +164,20 @@ void cloaca_due_close(Oid database)
     set_latch(latch);
 }
 
+bool cloaca_due_is_closed(Oid database)
+{
+    Database *place;
+    bool is_closed;
+
+    if (area == NULL)
+        return true;
+    LWLockAcquire(lock, LW_SHARED);
+    place = find_database(database);
+    is_closed = place == NULL || place->state != WORKER_RUNS;
+    LWLockRelease(lock);
+    return is_closed;
+}
+
 /* Whether there still is such a database, the launcher finds out. */
 void cloaca_due_open(Oid database)
 {

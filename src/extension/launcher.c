@@ -36,6 +36,8 @@
 
 /* After how long another worker is tried where one could not start, or ended with an error. */
 #define RETRY (10 * USECS_PER_SEC)
+/* How long a command waits for the worker of a database to leave, in milliseconds. Then the command itself waits, or fails. */
+#define LONGEST_LEAVE 5000
 /* How datconnlimit marks a database whose DROP DATABASE was interrupted. */
 #define INVALID_DATABASE (-2)
 
@@ -210,8 +212,14 @@ void cloaca_before_command(Node *statement)
 {
     Oid database = vacated_database(statement);
 
-    if (OidIsValid(database))
-        cloaca_note_closed(database);
+    if (!OidIsValid(database))
+        return;
+    cloaca_note_closed(database);
+    /* DROP DATABASE ... WITH (FORCE) would not wait, and its user perhaps may not end a superuser's session. */
+    for (int i = 0; i < LONGEST_LEAVE && !cloaca_due_is_closed(database); i++) {
+        CHECK_FOR_INTERRUPTS();
+        pg_usleep(1000);
+    }
 }
 
 void cloaca_after_command(Node *statement)

@@ -83,6 +83,7 @@ typedef struct Guard {
 static HTAB *memories;
 static uint64 round_number;
 static MemoryContext round_memory;
+static bool is_useless; /* there is no extension here */
 
 static void on_terminate(SIGNAL_ARGS);
 static void leave_at_exit(int code, Datum argument);
@@ -111,8 +112,8 @@ void cloaca_worker_main(Datum argument)
     pqsignal(SIGHUP, SignalHandlerForConfigReload);
     pqsignal(SIGTERM, on_terminate);
     BackgroundWorkerUnblockSignals();
-    /* Registered before the connection's own callbacks, it is called behind them. */
-    before_shmem_exit(leave_at_exit, (Datum) 0);
+    /* Registered before the connection is made, it is called when that is gone. */
+    on_shmem_exit(leave_at_exit, (Datum) 0);
     if (!cloaca_due_arrive(database))
         proc_exit(0);
     BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
@@ -140,13 +141,14 @@ static void on_terminate(SIGNAL_ARGS)
 static void leave_at_exit(int code, Datum argument)
 {
     LWLockReleaseAll();
-    cloaca_due_leave(code == 0 ? DT_NOBEGIN : GetCurrentTimestamp() + RESTART, false);
+    cloaca_due_leave(code == 0 ? DT_NOBEGIN : GetCurrentTimestamp() + RESTART, is_useless);
 }
 
 /* Whatever the settings of the database and the server are made for, this is not. */
 static void prepare_session(void)
 {
     static const char *const settings[][2] = {
+        {"role", "none"},
         {"search_path", "pg_catalog, pg_temp"},
         {"default_transaction_isolation", "read committed"},
         {"default_transaction_read_only", "off"},
@@ -234,7 +236,7 @@ static void make_round(void)
     ListCell *cell;
 
     if (!has_extension) {
-        cloaca_due_leave(DT_NOBEGIN, true);
+        is_useless = true;
         proc_exit(0);
     }
     foreach (cell, tenants) {

@@ -17,8 +17,9 @@ extern void cloaca_due_attach(void *area, bool found);
 /* Maintenance of the tenant with this table of tasks is due then; `is_lease`: because a lease ends. Without a table: of all
  * tenants of the database. */
 extern void cloaca_due_note(Oid database, Oid table, TimestampTz at, bool is_lease);
-/* No worker may be in this database; the one that is there leaves. And back. */
+/* No worker may be in this database, and the one that is there leaves; whether it has left; and back. */
 extern void cloaca_due_close(Oid database);
+extern bool cloaca_due_is_closed(Oid database);
 extern void cloaca_due_open(Oid database);
 
 /* transaction.c: the same, once this transaction commits, and until it ends. */

@@ -7,6 +7,7 @@ use FindBin qw($Bin);
 use lib $Bin;
 use recovery;
 use sessions;
+use standby;
 use Test::More;
 use Time::HiRes qw(time);
 
@@ -107,6 +108,12 @@ subtest 'history goes when its time is over' => sub {
     recovery::must($url, "select cloaca.enqueue('x', queue => 'kept')");
     recovery::must($url, "select count(cloaca.complete(task, lease_id)) from cloaca.claim('kept', lease => '200 milliseconds')");
     comes('select count(*) = 0 from cloaca_default.cloaca_task_history', 'without a call');
+};
+
+subtest 'the time of an execution is over' => sub {
+    recovery::must($url, q{select cloaca.define_workflow('flow', '{"tasks": [{"name": "t"}]}')});
+    recovery::must($url, "select cloaca.start_workflow('flow', timeout => '300 milliseconds')");
+    comes("select state = 'failed' and error = 'timed out' from cloaca_default.cloaca_execution", 'it fails without a call');
 };
 
 subtest 'asleep' => sub {
@@ -241,13 +248,45 @@ subtest 'databases' => sub {
     }
     comes("select count(*) = 1 from pg_stat_activity where backend_type = 'cloaca worker'", 'and their workers are gone');
 
-    recovery::must($url, "create database plain; ");
+    recovery::must($url, 'create role landlord nologin');
+    recovery::must($url, 'create database forced owner landlord');
+    recovery::must(database('forced'), 'create extension cloaca');
+    is_asleep('a database of another owner', database('forced'));
+    is(sessions::end(sessions::begin('set role landlord', 'drop database forced with (force)'), 10000), '', 'who drops it, by force');
+    is(recovery::must($url, "select count(*) from pg_database where datname = 'forced'"), 0, 'which works');
+
+    recovery::must(database('template1'), 'create extension cloaca');
+    $begun = time;
+    recovery::must($url, 'create database descendant');
+    cmp_ok(time - $begun, '<', 3, 'a template that has the extension has no worker');
+    is_asleep('what is made from it has one', database('descendant'));
+    recovery::must(database('template1'), 'drop extension cloaca');
+    recovery::must($url, 'drop database descendant');
+
+    recovery::must($url, 'create database plain');
     comes("select count(*) = 1 from pg_stat_activity where backend_type = 'cloaca worker'", 'none stays without the extension');
     recovery::must(database('plain'), 'create extension cloaca');
     is_asleep('it comes with it', database('plain'));
     recovery::must(database('plain'), 'drop extension cloaca');
     comes("select count(*) = 1 from pg_stat_activity where backend_type = 'cloaca worker'", 'and goes with it');
     recovery::must($url, 'drop database plain');
+};
+
+subtest 'settings of the database, and functions that change' => sub {
+    local $ENV{PGOPTIONS} = join ' ', map { "-c $_" } 'default_transaction_read_only=off', 'default_transaction_isolation=read\\ committed',
+        'cloaca.clock=', 'role=none';
+    recovery::must($url, "alter database postgres set $_") for "default_transaction_isolation = 'serializable'", 'search_path = bert',
+        'default_transaction_read_only = on', "cloaca.clock = '2020-01-01'", 'cloaca.tenant = bert', 'role = landlord';
+    my $function = recovery::must($url, "select pg_get_functiondef('cloaca.trim_history'::regproc)");
+    recovery::must($url, $function =~ s/^begin$/begin insert into public.witness values (tenant, 'trims');/mr);
+    doomed_task(200, $url, 'carl');
+    comes(dead(6, 'carl'), 'the worker that runs has no use for the new settings');
+    is(recovery::must($url, "select count(*) > 0 from public.witness where definer = 'trims'"), 't', 'but calls the new function');
+    recovery::must($url, "select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'cloaca worker'");
+    doomed_task(200, $url, 'carl');
+    comes(dead(7, 'carl'), 'nor has one that starts with them');
+    recovery::must($url, $function);
+    recovery::must($url, 'alter database postgres reset all');
 };
 
 subtest 'the extension is made anew' => sub {
@@ -323,6 +362,34 @@ subtest 'the server restarts' => sub {
     }
     recovery::start_postmaster();
     comes(dead(13), 'and one from before a restart');
+};
+
+subtest 'a standby' => sub {
+    my $standby = standby::start();
+    doomed_task(1000);
+    ok(standby::wait_for($url, $standby), 'follows');
+    is(recovery::must($standby, "select count(*) from pg_stat_activity where backend_type like 'cloaca%'"), 0, 'it has neither launcher nor worker');
+    configure('cloaca.background_worker', 'off');
+    comes("select count(*) = 0 from pg_stat_activity where backend_type = 'cloaca worker'", 'the worker of the primary is off');
+    doomed_task(1);
+    ok(standby::wait_for($url, $standby), 'a task for the standby');
+    my $count = recovery::must($standby, 'select count(*) from cloaca_default.cloaca_dead_letter');
+    recovery::must($standby, 'select pg_promote()');
+    comes('select count(*) > ' . $count . ' from cloaca_default.cloaca_dead_letter', 'once it is promoted it does maintenance', $standby);
+    configure('cloaca.background_worker', 'on');
+};
+
+subtest 'no free slot' => sub {
+    recovery::must($url, 'alter system set max_worker_processes = 2');
+    recovery::kill_postmaster();
+    recovery::start_postmaster();
+    sessions::until_true($url, "select count(*) = 1 from pg_stat_activity where backend_type = 'cloaca launcher'");
+    my $end = time + 20;
+    recovery::wait_ms(10) until lines('cloaca cannot start a worker') || time > $end;
+    is(lines('cloaca cannot start a worker'), 1, 'is one line in the log');
+    doomed_task(1);
+    is(recovery::must($url, 'select cloaca.has_worker()'), 'f', 'there is no worker');
+    is(recovery::must($url, 'select sum(dead) from cloaca.run_maintenance()'), 1, 'run_maintenance can be called');
 };
 
 done_testing();
