@@ -1,35 +1,41 @@
 -- @part advance
 --
--- Goes on from tasks of executions in cloaca_settling, wave by wave: what depends on those that have ended is counted down, and what has
--- nothing left to wait for becomes a live task, by its trigger rule and with the context that it would see, or is skipped, and so has
--- ended, too. Executions whose last task has ended end: failed when one of their tasks failed or was cancelled, else completed.
+-- Goes on from tasks of executions in cloaca_settling, wave by wave: what depends on those that have ended is counted down, the lowest
+-- rank first, and what has nothing left to wait for becomes a live task, by its trigger rule and with the context that it would see, or
+-- is skipped, and so has ended, too. Executions whose last task has ended end: failed when one of their tasks failed or was cancelled, else completed.
 
 -- @while
-select 1 from main.cloaca_settling where phase in ('ended', 'free') limit 1;
+select 1 from main.cloaca_settling where phase in ('ended', 'waiting', 'free') limit 1;
 
-insert into main.cloaca_settling (task, execution, workflow, n, phase, ended)
-select d.task, s.execution, s.workflow, d.n, 'waiting', count(*)
+insert into main.cloaca_settling (task, execution, workflow, n, phase, rank, ended)
+select d.task, s.execution, s.workflow, d.n, 'waiting', v.rank, count(*)
 from main.cloaca_settling s
     cross join main.cloaca_workflow_task w on w.workflow = s.workflow and w.n = s.n
     cross join json_each(w.dependents) x
     cross join main.cloaca_execution_task d on d.execution = s.execution and d.n = x.value
+    cross join main.cloaca_workflow_task v on v.workflow = s.workflow and v.n = d.n
 where s.phase = 'ended' and d.state = 'waiting'
-group by d.task;
+group by d.task
+on conflict (task) do update set ended = ended + excluded.ended;
+
+delete from main.cloaca_settling
+where phase = 'ended' and (
+    select w.dependents from main.cloaca_workflow_task w
+    where w.workflow = cloaca_settling.workflow and w.n = cloaca_settling.n) <> '[]';
+
+update main.cloaca_settling set phase = 'counted' where phase = 'ended';
+
+update main.cloaca_settling set phase = 'turn'
+where phase = 'waiting' and rank = (select min(s.rank) from main.cloaca_settling s where s.phase = 'waiting');
 
 update main.cloaca_execution_task set remaining = remaining
     - (select s.ended from main.cloaca_settling s where s.task = cloaca_execution_task.task)
-where task in (select task from main.cloaca_settling where phase = 'waiting');
+where task in (select task from main.cloaca_settling where phase = 'turn');
 
 update main.cloaca_settling set phase = 'free'
-where phase = 'waiting' and (select n.remaining from main.cloaca_execution_task n where n.task = cloaca_settling.task) = 0;
+where phase = 'turn' and (select n.remaining from main.cloaca_execution_task n where n.task = cloaca_settling.task) = 0;
 
-delete from main.cloaca_settling
-where phase = 'waiting'
-    or (phase = 'ended' and (
-        select w.dependents from main.cloaca_workflow_task w
-        where w.workflow = cloaca_settling.workflow and w.n = cloaca_settling.n) <> '[]');
-
-update main.cloaca_settling set phase = 'counted' where phase = 'ended';
+delete from main.cloaca_settling where phase = 'turn';
 
 -- The context is needed by a rule, or by the task itself.
 update main.cloaca_settling set

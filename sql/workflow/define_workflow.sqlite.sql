@@ -34,14 +34,14 @@ from main.cloaca_scratch;
 
 insert into main.cloaca_scratch (lease_id) values (last_insert_rowid());
 
-insert into main.cloaca_workflow_task (workflow, n, priority, max_attempts, name, handler, queue, dependencies, dependents, timeout,
+insert into main.cloaca_workflow_task (workflow, n, rank, priority, max_attempts, name, handler, queue, dependencies, dependents, timeout,
     retry, trigger, input)
 with item (n, task) as materialized (
     select key + 1, value from json_each(:definition, '$.tasks')
-), edge (n, dependencies, dependents) as materialized (
-    select key + 1, value -> 'dependencies', value -> 'dependents' from json_each(cloaca_definition_edges(:definition))
+), edge (n, dependencies, dependents, rank) as materialized (
+    select key + 1, value -> 'dependencies', value -> 'dependents', value ->> 'rank' from json_each(cloaca_definition_edges(:definition))
 )
-select (select lease_id from main.cloaca_scratch where lease_id is not null), i.n,
+select (select lease_id from main.cloaca_scratch where lease_id is not null), i.n, e.rank,
     cast(coalesce(i.task ->> 'priority', 0) as integer), cast(coalesce(i.task ->> 'max_attempts', 3) as integer), i.task ->> 'name',
     coalesce(i.task ->> 'handler', i.task ->> 'name'), coalesce(i.task ->> 'queue', :definition ->> '$.queue', 'default'),
     e.dependencies, e.dependents, cast(round((i.task ->> 'timeout') * 1000000.0) as integer),

@@ -41,8 +41,10 @@ delete from main.cloaca_task where id in (select task from main.cloaca_scratch);
 
 delete from main.cloaca_dead_letter where task in (select task from main.cloaca_scratch);
 
+delete from main.cloaca_task_history where task in (select task from main.cloaca_scratch);
+
 update main.cloaca_execution set state = 'running', started_at = coalesce(started_at, :now), finished_at = null, expires_at = null,
-    error = null, context = null, result = null, deadline = :now + (deadline - created_at),
+    error = null, context = null, result = null, deadline = :now + timeout,
     remaining = (
         select count(*) from main.cloaca_scratch s
             cross join main.cloaca_workflow_task w on w.workflow = cloaca_execution.workflow and w.n = s.n

@@ -30,8 +30,8 @@ insert into main.cloaca_scratch (task) select id from main.cloaca_execution wher
 -- @if
 select 1 where not exists (select 1 from main.cloaca_scratch);
 
-insert into main.cloaca_execution (workflow, created_at, deadline, remaining, state, name, key, input)
-select w.id, :now, :now + coalesce(:timeout, w.timeout),
+insert into main.cloaca_execution (workflow, created_at, deadline, timeout, remaining, state, name, key, input)
+select w.id, :now, :now + coalesce(:timeout, w.timeout), coalesce(:timeout, w.timeout),
     (select count(*) from main.cloaca_workflow_task t where t.workflow = w.id and t.dependents = '[]'), 'pending', :name, :key, :context
 from main.cloaca_workflow w where w.name = :name and w.is_current;
 

@@ -14,11 +14,13 @@ create table if not exists cloaca_workflow (
 
 create unique index if not exists cloaca_workflow_current on cloaca_workflow (name) where is_current;
 
--- A task of a version, as its executions need it; n counts from 1 in the order of the definition. The tasks that it depends on, and
+-- A task of a version, as its executions need it; n counts from 1 in the order of the definition. `rank` is how many tasks the longest
+-- way to it has: it is greater than the rank of everything that it depends on. The tasks that it depends on, and
 -- those that depend on it, are JSON arrays of their numbers.
 create table if not exists cloaca_workflow_task (
     workflow     integer not null,
     n            integer not null,
+    rank         integer not null,
     priority     integer not null,
     max_attempts integer not null,
     name         text    not null,
@@ -43,6 +45,7 @@ create table if not exists cloaca_execution (
     finished_at integer,
     deadline    integer,
     expires_at  integer,
+    timeout     integer,
     remaining   integer not null,
     state       text    not null,
     name        text    not null,
@@ -122,14 +125,15 @@ create table if not exists cloaca_closing (
     error     text
 ) strict;
 
--- Tasks of executions, in the same way: `ended` ones, whose dependents are to be counted down; `waiting` ones, by how many; `counted` ones, which
--- are the last of their execution; `free` ones, which have nothing left to wait for, and run or are skipped.
+-- Tasks of executions, in the same way: `ended` ones, whose dependents are to be counted down; `waiting` ones, by how many, and in their
+-- `turn`; `free` ones, which have nothing left to wait for, and run or are skipped; `counted` ones, which ended, and are final.
 create table if not exists cloaca_settling (
     task      integer primary key,
     execution integer not null,
     workflow  integer not null,
     n         integer not null,
     phase     text    not null,
+    rank      integer,
     ended     integer,
     fires     integer,
     changes   text,

@@ -22,6 +22,7 @@ typedef struct task {
     clo_span name; /* with its quotes; no text when it has none */
     size_t open;   /* dependencies that are left */
     size_t asked;  /* how often one task names it among its dependencies */
+    size_t rank;   /* how many tasks the longest way to it has */
 } task;
 
 typedef struct checker {
@@ -94,6 +95,7 @@ void clo_definition_edges(clo_span definition, clo_buffer *out)
     }
     clo_buffer_byte(out, '[');
     if (self.count > 0 && read_tasks(&self, clo_json_member(definition, QUOTED("tasks"))) && collect_edges(&self)) {
+        take_free(&self);
         for (size_t i = 1; i <= self.count; i++) {
             size_t written = 0;
 
@@ -106,7 +108,9 @@ void clo_definition_edges(clo_span definition, clo_buffer *out)
             for (size_t place = self.starts[i - 1]; place < self.starts[i]; place++) {
                 write_number(out, self.dependents[place], place == self.starts[i - 1]);
             }
-            clo_buffer_text(out, "]}");
+            clo_buffer_text(out, "], \"rank\": ");
+            write_number(out, self.tasks[i - 1].rank, true);
+            clo_buffer_byte(out, '}');
         }
     }
     clo_buffer_byte(out, ']');
@@ -454,7 +458,12 @@ static void take_free(checker *self)
         const size_t number = free_tasks[taken];
 
         for (size_t place = self->starts[number - 1]; place < self->starts[number]; place++) {
-            if (--self->tasks[self->dependents[place] - 1].open == 0) {
+            task *dependent = &self->tasks[self->dependents[place] - 1];
+
+            if (dependent->rank <= self->tasks[number - 1].rank) {
+                dependent->rank = self->tasks[number - 1].rank + 1;
+            }
+            if (--dependent->open == 0) {
                 free_tasks[known++] = self->dependents[place];
             }
         }

@@ -14,7 +14,8 @@
 void clo_definition_problem(clo_span definition, clo_buffer *problem);
 
 /* Writes, for each task of a definition that is right, the numbers (from 1) of those that it depends on, in its order, and of
- * those that depend on it, as a JSON array of objects with `dependencies` and `dependents`. */
+ * those that depend on it, and how many tasks the longest way to it has, as a JSON array of objects with `dependencies`,
+ * `dependents` and `rank`. */
 void clo_definition_edges(clo_span definition, clo_buffer *out);
 
 /* Whether a document in canonical form is a retry policy. */
