@@ -5,12 +5,16 @@
 create function cloaca.activate(tenant text, tasks bigint[], at timestamptz) returns bigint[]
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set jit = off
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 #variable_conflict use_column
 declare
     skipped bigint[];
 begin
-    execute format($query$
+    select q.tasks into skipped from cloaca.query($query$
         with free as materialized (
             select n.task, n.execution, e.state = 'paused' as is_paused, e.deadline, w.queue, w.priority, w.max_attempts, w.handler,
                 w.timeout, w.retry, w.trigger, before.changes, before.states,
@@ -25,29 +29,30 @@ begin
                 join %1$I.cloaca_execution_task d on d.execution = n.execution and d.n = x.n
                 join %1$I.cloaca_workflow_task v on v.workflow = e.workflow and v.n = x.n
             ) before
-            where n.task = any ($1) and n.state = 'waiting'
+            where n.task = any ($1[1]::bigint[]) and n.state = 'waiting'
         ), judged as materialized (
             select f.*, cloaca.fires(f.trigger, f.states, f.context) as fires from free f
         ), live as (
             insert into %1$I.cloaca_task (id, queue, priority, run_at, max_attempts, enqueued_at, execution, deadline, timeout, name,
                 payload, retry)
-            select j.task, j.queue, j.priority, case when j.is_paused then 'infinity' else $2 end, j.max_attempts, $2, j.execution,
+            select j.task, j.queue, j.priority, case when j.is_paused then 'infinity' else $1[2]::timestamptz end, j.max_attempts, $1[2]::timestamptz, j.execution,
                 j.deadline, j.timeout, j.handler, j.context, j.retry
             from judged j where j.fires order by j.task
             returning id, queue, priority, run_at
         ), noted as (
-            select cloaca.note_ready(%1$L, l.queue, l.priority, min(l.run_at), min(l.id), count(*))
+            select cloaca.note_ready($1[3], l.queue, l.priority, min(l.run_at), min(l.id), count(*))
             from live l where l.run_at < 'infinity' group by l.queue, l.priority
         ), changed as (
             update %1$I.cloaca_execution_task n set state = case when j.fires then 'ready' else 'skipped' end, changes = j.changes,
-                held_run_at = case when j.fires and j.is_paused then $2 end, finished_at = case when not j.fires then $2 end
+                held_run_at = case when j.fires and j.is_paused then $1[2]::timestamptz end,
+                finished_at = case when not j.fires then $1[2]::timestamptz end
             from judged j where n.task = j.task
         ), told as (
             insert into %1$I.cloaca_execution_event (execution, task, at, state)
-            select j.execution, j.task, $2, case when j.fires then 'ready' else 'skipped' end from judged j order by j.task
+            select j.execution, j.task, $1[2]::timestamptz, case when j.fires then 'ready' else 'skipped' end from judged j order by j.task
         )
         select array_agg(j.task order by j.task) from judged j where not j.fires and (select count(*) from noted) >= 0
-        $query$, tenant) into skipped using tasks, at;
+        $query$, tenant, tasks::text, at::text, tenant) as q (tasks bigint[]);
     return skipped;
 end
 $$;

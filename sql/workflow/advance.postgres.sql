@@ -9,6 +9,10 @@
 create function cloaca.advance(tenant text, tasks bigint[], at timestamptz) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set jit = off
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 #variable_conflict use_column
 declare
@@ -19,19 +23,20 @@ declare
 begin
     select null::bigint[] as tasks, null::integer[] as ranks, null::integer[] as counts into later;
     while tasks is not null or later.tasks is not null loop
-        execute format($query$
+        select q.* into wave from cloaca.query($query$
             with ended as materialized (
                 select n.execution, e.workflow, w.dependents from %1$I.cloaca_execution_task n
                 join %1$I.cloaca_execution e on e.id = n.execution
                 join %1$I.cloaca_workflow_task w on w.workflow = e.workflow and w.n = n.n
-                where n.task = any ($1)
+                where n.task = any ($1[1]::bigint[])
             ), waiting as materialized (
                 select w.task, w.rank, sum(w.ended)::integer as ended from (
                     select d.task, v.rank, 1 as ended from ended f cross join lateral unnest(f.dependents) as x (n)
                     join %1$I.cloaca_execution_task d on d.execution = f.execution and d.n = x.n
                     join %1$I.cloaca_workflow_task v on v.workflow = f.workflow and v.n = x.n
                     union all
-                    select l.task, l.rank, l.ended from unnest($2, $3, $4) as l (task, rank, ended)
+                    select l.task, l.rank, l.ended 
+                    from unnest($1[2]::bigint[], $1[3]::integer[], $1[4]::integer[]) as l (task, rank, ended)
                 ) w
                 group by w.task, w.rank
             ), turn as materialized (
@@ -48,7 +53,8 @@ begin
                 (select array_agg(f.execution) from ended f where f.dependents = '{}') as finals,
                 array_agg(w.task) as tasks, array_agg(w.rank) as ranks, array_agg(w.ended) as counts
             from waiting w where w.rank > (select min(v.rank) from waiting v)
-            $query$, tenant) into wave using tasks, later.tasks, later.ranks, later.counts;
+            $query$, tenant, tasks::text, later.tasks::text, later.ranks::text, later.counts::text)
+            as q (free bigint[], finals bigint[], tasks bigint[], ranks integer[], counts integer[]);
         finals := finals || wave.finals;
         later.tasks := wave.tasks;
         later.ranks := wave.ranks;
@@ -57,18 +63,18 @@ begin
     end loop;
 
     if finals <> '{}' then
-        execute format($query$
+        select q.executions into over from cloaca.query($query$
             with ended as materialized (
-                select f.execution, count(*)::integer as tasks from unnest($1) as f (execution) group by f.execution
+                select f.execution, count(*)::integer as tasks from unnest($1[1]::bigint[]) as f (execution) group by f.execution
             ), locked as materialized (
-                select e.id from %1$I.cloaca_execution e where e.id = any ($1) order by e.id for no key update
+                select e.id from %1$I.cloaca_execution e where e.id = any ($1[1]::bigint[]) order by e.id for no key update
             ), counted as (
                 update %1$I.cloaca_execution e set remaining = e.remaining - f.tasks from ended f
                 where e.id = f.execution and e.id = any (array(select id from locked)) and e.finished_at is null
                 returning e.id, e.remaining
             )
             select array_agg(c.id order by c.id) from counted c where c.remaining = 0
-            $query$, tenant) into over using finals;
+            $query$, tenant, finals::text) as q (executions bigint[]);
         if over is not null then
             perform cloaca.end_executions(tenant, over, at);
         end if;

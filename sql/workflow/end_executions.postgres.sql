@@ -5,10 +5,14 @@
 create function cloaca.end_executions(tenant text, executions bigint[], at timestamptz) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set jit = off
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 #variable_conflict use_column
 begin
-    execute format($query$
+    perform from cloaca.query($query$
         with outcome as materialized (
             select e.id, w.retention, failure.task is not null as is_failed,
                 coalesce(failure.error, 'Task "' || failure.name || '" was cancelled.') as error,
@@ -28,18 +32,18 @@ begin
                 join %1$I.cloaca_execution_task n on n.execution = e.id and n.n = t.n
                 where t.workflow = e.workflow and t.dependents = '{}'
             ) final
-            where e.id = any ($1)
+            where e.id = any ($1[1]::bigint[])
         ), ended as (
             update %1$I.cloaca_execution e
-            set state = case when o.is_failed then 'failed' else 'completed' end, finished_at = $2, expires_at = $2 + o.retention,
-                started_at = coalesce(e.started_at, $2), error = o.error, context = o.context, result = o.result
+            set state = case when o.is_failed then 'failed' else 'completed' end, finished_at = $1[2]::timestamptz,
+                expires_at = $1[2]::timestamptz + o.retention, started_at = coalesce(e.started_at, $1[2]::timestamptz), error = o.error, context = o.context, result = o.result
             from outcome o where e.id = o.id
             returning e.id, e.state, e.error
         ), told as (
             insert into %1$I.cloaca_execution_event (execution, at, state, detail)
-            select d.id, $2, d.state, d.error from ended d order by d.id
+            select d.id, $1[2]::timestamptz, d.state, d.error from ended d order by d.id
         )
-        select count(cloaca.note_execution(%1$L, d.id)) from ended d
-        $query$, tenant) using end_executions.executions, end_executions.at;
+        select count(cloaca.note_execution($1[3], d.id)) from ended d
+        $query$, tenant, executions::text, at::text, tenant) as q (noted bigint);
 end
 $$;

@@ -16,29 +16,33 @@ create type cloaca.ended_task as (
 create function cloaca.end_tasks(tenant text, ends cloaca.ended_task[], at timestamptz) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set jit = off
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 #variable_conflict use_column
 declare
     ended bigint[];
 begin
-    execute format($query$
+    select q.tasks into ended from cloaca.query($query$
         with ended as (
             update %1$I.cloaca_execution_task n
             set state = d.state, output = d.output, error = d.error, attempt = d.attempt, worker = d.worker,
-                started_at = d.claimed_at, finished_at = $2, awaits = null, held_run_at = null,
+                started_at = d.claimed_at, finished_at = $1[2]::timestamptz, awaits = null, held_run_at = null,
                 changes = case when d.output is null then n.changes else cloaca.merge(array[n.changes,
                     case when jsonb_typeof(d.output) = 'object' then d.output else jsonb_build_object((
                         select w.name from %1$I.cloaca_execution e join %1$I.cloaca_workflow_task w on w.workflow = e.workflow
                         where e.id = n.execution and w.n = n.n), d.output) end]) end
-            from unnest($1) as d
+            from unnest($1[1]::cloaca.ended_task[]) as d
             where n.task = d.task and n.state = 'ready'
             returning n.execution, n.task, n.attempt, n.state, n.worker, n.error
         ), told as (
             insert into %1$I.cloaca_execution_event (execution, task, at, attempt, state, worker, detail)
-            select d.execution, d.task, $2, d.attempt, d.state, d.worker, d.error from ended d order by d.task
+            select d.execution, d.task, $1[2]::timestamptz, d.attempt, d.state, d.worker, d.error from ended d order by d.task
         )
         select array_agg(d.task order by d.task) from ended d
-        $query$, tenant) into ended using ends, at;
+        $query$, tenant, ends::text, at::text) as q (tasks bigint[]);
     if ended is not null then
         perform cloaca.advance_later(tenant, ended, at);
     end if;

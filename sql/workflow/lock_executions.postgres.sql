@@ -6,18 +6,19 @@
 create function cloaca.lock_executions(tenant text, tasks bigint[]) returns boolean
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set jit = off
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 #variable_conflict use_column
-declare
-    executions bigint[];
 begin
-    execute format($query$
-        select array_agg(t.execution) from %I.cloaca_task t where t.id = any ($1) and t.execution is not null
-        $query$, tenant) into executions using tasks;
-    if executions is null then
-        return false;
-    end if;
-    execute format('select from %I.cloaca_execution e where e.id = any ($1) order by e.id for key share', tenant) using executions;
-    return true;
+    perform from cloaca.query($query$
+        select e.id from %1$I.cloaca_execution e
+        where e.id = any (array(
+            select t.execution from %1$I.cloaca_task t where t.id = any ($1[1]::bigint[]) and t.execution is not null))
+        order by e.id for key share
+        $query$, tenant, tasks::text) as q (execution bigint);
+    return found;
 end
 $$;

@@ -26,20 +26,21 @@ begin
         perform cloaca.check_name(start_workflow.key, 'key', 500);
     end if;
     timeout := cloaca.microseconds(start_workflow.timeout, 'timeout', true) * interval '1 microsecond';
-    execute format('select w.id, w.timeout from %I.cloaca_workflow w where w.name = $1 and w.is_current', tenant)
-        into workflow using start_workflow.name;
+    select q.* into workflow from cloaca.query('select w.id, w.timeout from %1$I.cloaca_workflow w where w.name = $1[1] and w.is_current',
+        tenant, start_workflow.name) as q (id bigint, timeout interval);
     if workflow.id is null then
         perform cloaca.raise_condition('unknown_workflow',
             format('There is no workflow "%s".', coalesce(start_workflow.name, 'null')));
     end if;
 
     loop
-        execute format($query$
-            insert into %I.cloaca_execution (workflow, created_at, deadline, timeout, remaining, state, name, key, input)
-            values ($1, $2, $2 + $3, $3, 0, 'pending', $4, $5, $6)
+        select q.id into execution from cloaca.query($query$
+            insert into %1$I.cloaca_execution (workflow, created_at, deadline, timeout, remaining, state, name, key, input)
+            values ($1[1]::bigint, $1[2]::timestamptz, $1[2]::timestamptz + $1[3]::interval, $1[3]::interval, 0, 'pending',
+                $1[4], $1[5], $1[6]::jsonb)
             on conflict (name, key) where key is not null do nothing returning id
-            $query$, tenant) into execution
-            using workflow.id, at, coalesce(timeout, workflow.timeout), start_workflow.name, start_workflow.key, start_workflow.context;
+            $query$, tenant, workflow.id::text, at::text, coalesce(timeout, workflow.timeout)::text, start_workflow.name,
+            start_workflow.key, start_workflow.context::text) as q (id bigint);
         if execution is not null then
             perform cloaca.start_tasks(tenant, execution, at);
             return query select execution, true;
