@@ -20,6 +20,7 @@ begin
             select from level cross join lateral (
                 select from %1$I.cloaca_task t
                 where t.queue = $1 and t.priority = level.priority and t.run_at > $2 and t.run_at <= $3 and not t.cancelled
+                    and (t.deadline is null or t.deadline > $3)
                     and (t.lease_id is null or (t.lease_until <= $3 and t.attempt < t.max_attempts))
                     and (t.run_at > t.enqueued_at or $2 = '-infinity')
                 limit $4) due

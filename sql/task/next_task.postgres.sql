@@ -27,6 +27,7 @@ begin
         select exists (select from level l where l.priority is not null and exists (
             select from %1$I.cloaca_task t
             where t.queue = l.queue and t.priority = l.priority and t.run_at <= $2 and not t.cancelled
+                and (t.deadline is null or t.deadline > $2)
                 and (t.lease_id is null or (t.lease_until <= $2 and t.attempt < t.max_attempts))))
         $query$, tenant) into ready using queues, at;
     if not ready then

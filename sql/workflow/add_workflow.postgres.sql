@@ -34,7 +34,7 @@ begin
         )
         insert into %I.cloaca_workflow_task (workflow, n, rank, priority, max_attempts, name, handler, queue, dependencies,
             dependents, timeout, retry, trigger, input)
-        select $1, i.n, $3[i.n], coalesce((i.task ->> 'priority')::smallint, 0), coalesce((i.task ->> 'max_attempts')::integer, 3), i.name,
+        select $1, i.n, $3[i.n], coalesce((i.task ->> 'priority')::numeric::smallint, 0), coalesce((i.task ->> 'max_attempts')::numeric::integer, 3), i.name,
             coalesce(i.task ->> 'handler', i.name), coalesce(i.task ->> 'queue', $2 ->> 'queue', 'default'),
             coalesce(b.tasks, '{}'), coalesce(a.tasks, '{}'), (i.task ->> 'timeout')::double precision * interval '1 second',
             i.task -> 'retry', i.task -> 'trigger', i.task -> 'input'

@@ -10,7 +10,7 @@
 -- timeout: how long to wait from the first time on, 0 to 10 years; null for as long as it takes
 -- Returns: received with the signal's payload, timed_out, or waiting: the lease is given up, and the worker is to do something else
 -- Errors: invalid_name, invalid_argument (also for a task of no execution), lease_lost, cancelled
--- Writes: cloaca_task, cloaca_signal, cloaca_execution_task, cloaca_execution_event
+-- Writes: cloaca_task, cloaca_pending_signal, cloaca_execution_task, cloaca_execution_event
 create function cloaca.await_signal(task bigint, lease_id bigint, name text, timeout interval default null)
 returns table (outcome text, payload jsonb)
 language plpgsql volatile
@@ -42,12 +42,16 @@ begin
     end if;
 
     execute format($query$
-        delete from %1$I.cloaca_signal s where s.id = (
-            select f.id from %1$I.cloaca_signal f where f.execution = $1 and f.name = $2 order by f.id limit 1)
+        delete from %1$I.cloaca_pending_signal s where s.id = (
+            select f.id from %1$I.cloaca_pending_signal f where f.execution = $1 and f.name = $2 order by f.id limit 1)
         returning s.id, s.payload
         $query$, tenant) into signal using held.execution, await_signal.name;
     until := case when held.steps ? step then 'epoch'::timestamptz + (held.steps -> step ->> 'until')::bigint * interval '1 microsecond'
         else at + wait * interval '1 microsecond' end;
+    if signal.id is not null or until <= at then
+        execute format('update %I.cloaca_execution_task n set awaits = null where n.task = $1 and n.awaits is not null', tenant)
+            using await_signal.task;
+    end if;
     if signal.id is not null then
         perform cloaca.set_step(tenant, await_signal.task, step, jsonb_build_object('outcome', 'received')
             || case when signal.payload is null then '{}' else jsonb_build_object('payload', signal.payload) end);

@@ -21,7 +21,7 @@ begin
     execute format($query$
         with task as (delete from %1$I.cloaca_execution_task n where n.execution = any ($1)),
             event as (delete from %1$I.cloaca_execution_event v where v.execution = any ($1)),
-            signal as (delete from %1$I.cloaca_signal s where s.execution = any ($1))
+            signal as (delete from %1$I.cloaca_pending_signal s where s.execution = any ($1))
         delete from %1$I.cloaca_execution e where e.id = any ($1)
         $query$, tenant) using executions;
     return cardinality(executions);

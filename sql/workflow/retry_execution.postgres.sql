@@ -6,7 +6,8 @@
 -- execution: the execution
 -- Returns: the state, running, and how many tasks are to run or to be skipped again
 -- Errors: unknown_execution, invalid_argument (it has not ended), execution_finished (it completed)
--- Writes: cloaca_execution, cloaca_execution_task, cloaca_execution_event, cloaca_task, cloaca_dead_letter
+-- Writes: cloaca_execution, cloaca_execution_task, cloaca_execution_event, cloaca_task, cloaca_task_history,
+--     cloaca_dead_letter
 create function cloaca.retry_execution(execution bigint) returns table (state text, tasks bigint)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -27,6 +28,7 @@ begin
     again := cloaca.reset_tasks(tenant, retry_execution.execution);
     -- Workers that still hold one of them lose it.
     execute format('delete from %I.cloaca_task t where t.id = any ($1)', tenant) using again.tasks;
+    execute format('delete from %I.cloaca_task_history h where h.task = any ($1)', tenant) using again.tasks;
     execute format('delete from %I.cloaca_dead_letter d where d.task = any ($1)', tenant) using again.tasks;
     execute format($query$
         update %I.cloaca_execution e set state = 'running', started_at = coalesce(e.started_at, $2), finished_at = null,

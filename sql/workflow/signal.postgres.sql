@@ -8,7 +8,7 @@
 -- payload: what it carries, a JSON document of at most 64 MiB, or null
 -- Returns: the signal's id
 -- Errors: invalid_name, invalid_argument, unknown_execution, execution_finished
--- Writes: cloaca_signal, cloaca_execution_event, cloaca_execution_task, cloaca_task
+-- Writes: cloaca_pending_signal, cloaca_execution_event, cloaca_execution_task, cloaca_task
 create function cloaca.signal(execution bigint, name text, payload jsonb default null) returns table (signal bigint)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -36,13 +36,12 @@ begin
         with told as (
             insert into %1$I.cloaca_execution_event (execution, at, state, name) values ($1, $2, 'signalled', $3)
         )
-        insert into %1$I.cloaca_signal (execution, sent_at, name, payload) values ($1, $2, $3, $4) returning id
+        insert into %1$I.cloaca_pending_signal (execution, sent_at, name, payload) values ($1, $2, $3, $4) returning id
         $query$, tenant) into sent using signal.execution, at, signal.name, signal.payload;
     execute format($query$
-        select t.id, t.queue, t.priority from %1$I.cloaca_task t where t.lease_id is null and t.id = (
-            select n.task from %1$I.cloaca_execution_task n
-            where n.execution = $1 and n.state = 'ready' and n.awaits = $2 order by n.n limit 1)
-        for update
+        select t.id, t.queue, t.priority
+        from %1$I.cloaca_execution_task n join %1$I.cloaca_task t on t.id = n.task and t.lease_id is null
+        where n.execution = $1 and n.state = 'ready' and n.awaits = $2 order by n.n limit 1 for update of t
         $query$, tenant) into woken using signal.execution, signal.name;
     if woken.id is not null then
         at := cloaca.hold_task(tenant, signal.execution, woken.id, at, null);

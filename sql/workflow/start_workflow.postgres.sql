@@ -34,6 +34,14 @@ begin
     end if;
 
     loop
+        select q.id into execution from cloaca.query(
+            'select e.id from %1$I.cloaca_execution e where e.name = $1[1] and e.key = $1[2]',
+            tenant, start_workflow.name, start_workflow.key) as q (id bigint) where start_workflow.key is not null;
+        if execution is not null then
+            return query select execution, false;
+            return;
+        end if;
+        -- Somebody else may have the key by now, and may be gone again then: then once more.
         select q.id into execution from cloaca.query($query$
             insert into %1$I.cloaca_execution (workflow, created_at, deadline, timeout, remaining, state, name, key, input)
             values ($1[1]::bigint, $1[2]::timestamptz, $1[2]::timestamptz + $1[3]::interval, $1[3]::interval, 0, 'pending',
@@ -44,13 +52,6 @@ begin
         if execution is not null then
             perform cloaca.start_tasks(tenant, execution, at);
             return query select execution, true;
-            return;
-        end if;
-        -- It may be gone by now: then once more.
-        execute format('select e.id from %I.cloaca_execution e where e.name = $1 and e.key = $2', tenant)
-            into execution using start_workflow.name, start_workflow.key;
-        if execution is not null then
-            return query select execution, false;
             return;
         end if;
     end loop;

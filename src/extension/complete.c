@@ -1,8 +1,9 @@
 /*
  * complete.c - complete and complete_many on the direct path
  *
- * A task that is held under the lease, of a queue that keeps nothing, is deleted by its id. Everything else (history, keys that
- * stay, a lease that is lost, a task that was cancelled) is the SQL path's, which also says what is wrong.
+ * A task that is held under the lease, of a queue that keeps nothing, is deleted by its id; its execution, if it has one, is
+ * locked before and told after. Everything else (history, keys that stay, a lease that is lost, a task that was cancelled) is
+ * the SQL path's, which also says what is wrong.
  *
  * Runs in the backend of the caller, with its rights. Locks: cloaca_task ROW EXCLUSIVE, and the rows, in the order of their
  * ids, so that two calls with the same tasks cannot deadlock. Waits for a transaction that has changed a row, and looks again
@@ -18,6 +19,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
 PG_FUNCTION_INFO_V1(cloaca_complete);
@@ -32,11 +34,37 @@ typedef struct Keeper {
     bool keeps;
 } Keeper;
 
+/* What a call finishes. */
+typedef struct Finish {
+    CloacaTables tables;
+    CloacaRows rows;
+    Keeper keeper;
+    TimestampTz now;
+    int64 locked; /* the execution that is locked, 0 for none */
+
+    /* tasks of executions that were finished */
+    int ended_count;
+    Datum *tasks;
+    Datum *outputs;
+    bool *no_outputs;
+    Datum *attempts;
+    Datum *workers;
+    bool *no_workers;
+    Datum *claims;
+} Finish;
+
 static bool is_small(FunctionCallInfo fcinfo, int number);
-static bool finish(const CloacaTables *tables, CloacaRows *rows, Keeper *keeper, int64 task, int64 lease_id);
+static bool begin(Finish *finish, int count);
+static void end(Finish *finish);
+static bool finish_one(Finish *finish, int64 task, int64 lease_id, Datum output, bool no_output);
+static bool may_finish(Finish *finish);
+static void lock_execution(Finish *finish, int64 execution);
+static void note_ended(Finish *finish, int64 task, Datum output, bool no_output);
+static void tell_executions(const Finish *finish);
+static Datum array_of(Datum *values, bool *nulls, int count, Oid type);
 static bool keeps_nothing(const CloacaTables *tables, CloacaRows *rows, Keeper *keeper);
 static CloacaPair *read_pairs(FunctionCallInfo fcinfo, int *count);
-static int finish_pairs(const CloacaTables *tables, CloacaPair *pairs, int count);
+static int finish_pairs(FunctionCallInfo fcinfo, Finish *finish, CloacaPair *pairs, int count);
 static void answer(FunctionCallInfo fcinfo, CloacaPair *pairs, int count, int done);
 static Datum *outcomes_by_sql(FunctionCallInfo fcinfo, const CloacaPair *pairs, int count, int left);
 static Datum chosen(ArrayType *array, const CloacaPair *pairs, int count, int left, Oid type, int16 length, bool by_value,
@@ -46,18 +74,12 @@ static Datum chosen(ArrayType *array, const CloacaPair *pairs, int count, int le
 Datum cloaca_complete(PG_FUNCTION_ARGS)
 {
     static CloacaTwin twin = {.sql = "select cloaca.complete_sql($1, $2, $3)"};
-    CloacaTables tables;
+    Finish finish;
     bool is_done = false;
 
-    if (!PG_ARGISNULL(0) && !PG_ARGISNULL(1) && is_small(fcinfo, 2) &&
-        cloaca_open_tables(&tables, ACL_SELECT | ACL_UPDATE | ACL_DELETE)) {
-        CloacaRows rows;
-        Keeper keeper = {0};
-
-        cloaca_begin_lookup(&rows, &tables);
-        is_done = finish(&tables, &rows, &keeper, PG_GETARG_INT64(0), PG_GETARG_INT64(1));
-        cloaca_end_lookup(&rows);
-        cloaca_close_tables(&tables);
+    if (!PG_ARGISNULL(0) && !PG_ARGISNULL(1) && is_small(fcinfo, 2) && begin(&finish, 1)) {
+        is_done = finish_one(&finish, PG_GETARG_INT64(0), PG_GETARG_INT64(1), PG_GETARG_DATUM(2), PG_ARGISNULL(2));
+        end(&finish);
     }
     if (is_done)
         cloaca_direct_count++;
@@ -72,15 +94,15 @@ Datum cloaca_complete(PG_FUNCTION_ARGS)
 Datum cloaca_complete_many(PG_FUNCTION_ARGS)
 {
     static CloacaTwin twin = {.sql = "select * from cloaca.complete_many_sql($1, $2, $3)"};
-    CloacaTables tables;
+    Finish finish;
     int count;
     CloacaPair *pairs = read_pairs(fcinfo, &count);
     int done;
 
-    if (pairs == NULL || !cloaca_open_tables(&tables, ACL_SELECT | ACL_UPDATE | ACL_DELETE))
+    if (pairs == NULL || !begin(&finish, count))
         return cloaca_sql_path(fcinfo, &twin);
-    done = finish_pairs(&tables, pairs, count);
-    cloaca_close_tables(&tables);
+    done = finish_pairs(fcinfo, &finish, pairs, count);
+    end(&finish);
     answer(fcinfo, pairs, count, done);
     cloaca_direct_count++;
     PG_RETURN_NULL();
@@ -91,22 +113,140 @@ static bool is_small(FunctionCallInfo fcinfo, int number)
     return PG_ARGISNULL(number) || toast_raw_datum_size(PG_GETARG_DATUM(number)) <= SMALL_RESULT;
 }
 
-/* Deletes the task when it is this path's to finish: the SQL path serves those of workflows. */
-static bool finish(const CloacaTables *tables, CloacaRows *rows, Keeper *keeper, int64 task, int64 lease_id)
+static bool begin(Finish *finish, int count)
 {
-    while (cloaca_lookup_held(rows, task, lease_id) && slot_attisnull(rows->slot, TASK_EXECUTION) &&
-           keeps_nothing(tables, rows, keeper)) {
-        TM_Result result = cloaca_delete_task(tables, rows->slot);
+    *finish = (Finish){.now = cloaca_now()};
+    if (!cloaca_open_tables(&finish->tables, ACL_SELECT | ACL_UPDATE | ACL_DELETE))
+        return false;
+    cloaca_begin_lookup(&finish->rows, &finish->tables);
+    finish->tasks = palloc(count * sizeof(Datum));
+    finish->outputs = palloc(count * sizeof(Datum));
+    finish->no_outputs = palloc(count * sizeof(bool));
+    finish->attempts = palloc(count * sizeof(Datum));
+    finish->workers = palloc(count * sizeof(Datum));
+    finish->no_workers = palloc(count * sizeof(bool));
+    finish->claims = palloc(count * sizeof(Datum));
+    return true;
+}
 
-        if (result == TM_Ok)
-            return true;
-        if (result != TM_Updated && result != TM_Deleted)
-            return false;
-        /* It was changed while we waited: by whom shows another snapshot. */
-        cloaca_end_lookup(rows);
-        cloaca_begin_lookup(rows, tables);
+static void end(Finish *finish)
+{
+    cloaca_end_lookup(&finish->rows);
+    if (finish->ended_count > 0)
+        tell_executions(finish);
+    cloaca_close_tables(&finish->tables);
+}
+
+/* Deletes the task when it is this path's to finish. */
+static bool finish_one(Finish *finish, int64 task, int64 lease_id, Datum output, bool no_output)
+{
+    while (cloaca_lookup_held(&finish->rows, task, lease_id) && may_finish(finish)) {
+        bool has_none;
+        int64 execution = DatumGetInt64(slot_getattr(finish->rows.slot, TASK_EXECUTION, &has_none));
+        TM_Result result = TM_Updated;
+
+        if (has_none || execution == finish->locked) {
+            result = cloaca_delete_task(&finish->tables, finish->rows.slot);
+            if (result == TM_Ok && !has_none)
+                note_ended(finish, task, output, no_output);
+            if (result == TM_Ok)
+                return true;
+            if (result != TM_Updated && result != TM_Deleted)
+                return false;
+        }
+        /* It was changed while we waited, for the row or for its execution: by whom shows another snapshot. */
+        cloaca_end_lookup(&finish->rows);
+        if (!has_none && execution != finish->locked)
+            lock_execution(finish, execution);
+        cloaca_begin_lookup(&finish->rows, &finish->tables);
     }
     return false;
+}
+
+/* Not when something is kept of it, or its time is over. */
+static bool may_finish(Finish *finish)
+{
+    TupleTableSlot *slot = finish->rows.slot;
+
+    if (!keeps_nothing(&finish->tables, &finish->rows, &finish->keeper))
+        return false;
+    slot_getsomeattrs(slot, TASK_TIMEOUT);
+    return cloaca_task_end(slot->tts_values, slot->tts_isnull, DatumGetTimestampTz(slot->tts_values[TASK_CLAIMED_AT - 1])) >
+           finish->now;
+}
+
+/* Before its tasks, as everywhere; and as everybody who completes does, so that they do not wait for each other. */
+static void lock_execution(Finish *finish, int64 execution)
+{
+    static SPIPlanPtr plan;
+    Oid types[] = {TEXTOID, INT8OID};
+    Datum arguments[] = {CStringGetTextDatum(NameStr(finish->tables.schema)), Int64GetDatum(execution)};
+
+    SPI_connect();
+    cloaca_prepare(&plan, "select cloaca.lock_execution($1, $2)", lengthof(types), types);
+    if (SPI_execute_plan(plan, arguments, NULL, false, 0) != SPI_OK_SELECT)
+        elog(ERROR, "unexpected answer of lock_execution");
+    SPI_finish();
+    finish->locked = execution;
+}
+
+static void note_ended(Finish *finish, int64 task, Datum output, bool no_output)
+{
+    TupleTableSlot *slot = finish->rows.slot;
+    int n = finish->ended_count++;
+
+    slot_getsomeattrs(slot, TASK_ATTEMPT);
+    finish->tasks[n] = Int64GetDatum(task);
+    finish->outputs[n] = output;
+    finish->no_outputs[n] = no_output;
+    finish->attempts[n] = slot->tts_values[TASK_ATTEMPT - 1];
+    finish->no_workers[n] = slot->tts_isnull[TASK_WORKER - 1];
+    finish->workers[n] =
+        finish->no_workers[n] ? (Datum) 0 : PointerGetDatum(DatumGetTextPCopy(slot->tts_values[TASK_WORKER - 1]));
+    finish->claims[n] = slot->tts_values[TASK_CLAIMED_AT - 1];
+}
+
+static void tell_executions(const Finish *finish)
+{
+    static SPIPlanPtr plan;
+    int count = finish->ended_count;
+    Oid types[] = {TEXTOID,       INT8ARRAYOID, get_array_type(JSONBOID),
+                   INT4ARRAYOID,  TEXTARRAYOID, get_array_type(TIMESTAMPTZOID),
+                   TIMESTAMPTZOID};
+    Datum arguments[] = {
+        CStringGetTextDatum(NameStr(finish->tables.schema)),
+        array_of(finish->tasks, NULL, count, INT8OID),
+        array_of(finish->outputs, finish->no_outputs, count, JSONBOID),
+        array_of(finish->attempts, NULL, count, INT4OID),
+        array_of(finish->workers, finish->no_workers, count, TEXTOID),
+        array_of(finish->claims, NULL, count, TIMESTAMPTZOID),
+        TimestampTzGetDatum(finish->now),
+    };
+
+    CommandCounterIncrement();
+    PushActiveSnapshot(GetTransactionSnapshot());
+    SPI_connect();
+    cloaca_prepare(&plan,
+                   "select cloaca.end_tasks($1, array(select row(e.task, 'completed', e.output, null, e.attempt, e.worker, "
+                   "e.claimed_at)::cloaca.ended_task from unnest($2, $3, $4, $5, $6) "
+                   "as e (task, output, attempt, worker, claimed_at)), $7)",
+                   lengthof(types), types);
+    if (SPI_execute_plan(plan, arguments, NULL, false, 0) != SPI_OK_SELECT)
+        elog(ERROR, "unexpected answer of end_tasks");
+    SPI_finish();
+    PopActiveSnapshot();
+}
+
+static Datum array_of(Datum *values, bool *nulls, int count, Oid type)
+{
+    int dimensions[] = {count};
+    int lower_bounds[] = {1};
+    int16 length;
+    bool by_value;
+    char align;
+
+    get_typlenbyvalalign(type, &length, &by_value, &align);
+    return PointerGetDatum(construct_md_array(values, nulls, 1, dimensions, lower_bounds, type, length, by_value, align));
 }
 
 static bool keeps_nothing(const CloacaTables *tables, CloacaRows *rows, Keeper *keeper)
@@ -140,24 +280,26 @@ static CloacaPair *read_pairs(FunctionCallInfo fcinfo, int *count)
 }
 
 /* Finishes those that it can, in the order of their ids, and says how many. The pairs are in their own order again after it. */
-static int finish_pairs(const CloacaTables *tables, CloacaPair *pairs, int count)
+static int finish_pairs(FunctionCallInfo fcinfo, Finish *finish, CloacaPair *pairs, int count)
 {
-    CloacaRows rows;
-    Keeper keeper = {0};
     int done = 0;
+    Datum *results = NULL;
+    bool *no_results = NULL;
 
+    if (!PG_ARGISNULL(2) && count > 0)
+        deconstruct_array(PG_GETARG_ARRAYTYPE_P(2), JSONBOID, -1, false, TYPALIGN_INT, &results, &no_results, &count);
     cloaca_sort_pairs(pairs, count);
-    cloaca_begin_lookup(&rows, tables);
     for (int i = 0; i < count; i++) {
         bool is_repeated = i > 0 && cloaca_compare_pairs(&pairs[i - 1], &pairs[i]) == 0;
+        int place = pairs[i].place;
 
-        pairs[i].is_done =
-            is_repeated ? pairs[i - 1].is_done : finish(tables, &rows, &keeper, pairs[i].task, pairs[i].lease_id);
+        pairs[i].is_done = is_repeated ? pairs[i - 1].is_done
+                                       : finish_one(finish, pairs[i].task, pairs[i].lease_id,
+                                                    results ? results[place] : (Datum) 0, results == NULL || no_results[place]);
         done += pairs[i].is_done;
         if (cloaca_bind_leases)
             cloaca_note_ended(pairs[i].lease_id);
     }
-    cloaca_end_lookup(&rows);
     cloaca_restore_pairs(pairs, count);
     return done;
 }
