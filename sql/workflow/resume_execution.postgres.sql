@@ -18,6 +18,11 @@ begin
     perform cloaca.refuse_finished(resume_execution.execution, state);
     if state = 'paused' then
         execute format($query$
+            select from %1$I.cloaca_task t where t.id = any (array(
+                select n.task from %1$I.cloaca_execution_task n where n.execution = $1 and n.state = 'ready'))
+            order by t.id for update
+            $query$, tenant) using resume_execution.execution;
+        execute format($query$
             with freed as (
                 update %1$I.cloaca_task t set run_at = n.held_run_at from %1$I.cloaca_execution_task n
                 where n.execution = $1 and n.state = 'ready' and n.held_run_at is not null and t.id = n.task
