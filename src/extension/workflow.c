@@ -6,8 +6,8 @@
  * transaction was, and since all of a transaction's tasks are handed over together, rows are locked in one order and two
  * transactions cannot wait for each other.
  *
- * That is done by cloaca.advance, with the rights of whoever ended the tasks. An error there fails the commit, as one of a
- * deferred constraint does.
+ * That is done by cloaca.advance, with the rights of whoever ended the tasks, and under the restrictions that held then. What
+ * becomes ready does so at the time of the commit. An error there fails the commit, as one of a deferred constraint does.
  */
 #include "extension.h"
 
@@ -30,8 +30,8 @@ PG_FUNCTION_INFO_V1(cloaca_note_execution);
 typedef struct Ended {
     int nesting; /* of the subtransaction */
     Oid role;
+    int context; /* of security */
     char *tenant;
-    TimestampTz at;
     int count;
     Datum *tasks;
 } Ended;
@@ -49,10 +49,8 @@ Datum cloaca_advance_later(PG_FUNCTION_ARGS)
     Ended *ended = palloc(sizeof(Ended));
     ArrayType *tasks = PG_GETARG_ARRAYTYPE_P_COPY(1);
 
-    *ended = (Ended){.nesting = GetCurrentTransactionNestLevel(),
-                     .role = GetUserId(),
-                     .tenant = text_to_cstring(PG_GETARG_TEXT_PP(0)),
-                     .at = PG_GETARG_TIMESTAMPTZ(2)};
+    *ended = (Ended){.nesting = GetCurrentTransactionNestLevel(), .tenant = text_to_cstring(PG_GETARG_TEXT_PP(0))};
+    GetUserIdAndSecContext(&ended->role, &ended->context);
     deconstruct_array(tasks, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &ended->tasks, NULL, &ended->count);
     all_ended = lappend(all_ended, ended);
     MemoryContextSwitchTo(caller);
@@ -133,12 +131,12 @@ static void advance(const Ended *ended, Datum *tasks, int count)
     Datum arguments[] = {
         CStringGetTextDatum(ended->tenant),
         PointerGetDatum(construct_array(tasks, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
-        TimestampTzGetDatum(ended->at)};
+        TimestampTzGetDatum(cloaca_now())};
     Oid role;
     int context;
 
     GetUserIdAndSecContext(&role, &context);
-    SetUserIdAndSecContext(ended->role, context | (role == ended->role ? 0 : SECURITY_LOCAL_USERID_CHANGE));
+    SetUserIdAndSecContext(ended->role, ended->context | (role == ended->role ? 0 : SECURITY_LOCAL_USERID_CHANGE));
     PushActiveSnapshot(GetTransactionSnapshot());
     SPI_connect();
     cloaca_prepare(&plan, "select cloaca.advance($1, $2, $3)", lengthof(types), types);
@@ -151,7 +149,7 @@ static void advance(const Ended *ended, Datum *tasks, int count)
 
 static bool is_same_kind(const Ended *one, const Ended *other)
 {
-    return one->role == other->role && strcmp(one->tenant, other->tenant) == 0;
+    return one->role == other->role && one->context == other->context && strcmp(one->tenant, other->tenant) == 0;
 }
 
 static int compare_tasks(const void *one, const void *other)
