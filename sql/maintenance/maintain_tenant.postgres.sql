@@ -23,8 +23,8 @@ declare
     gone record;
 begin
     execute format('lock table %I.cloaca_queue_estimate in share row exclusive mode nowait', tenant);
-    execute format('lock table %1$I.cloaca_task, %1$I.cloaca_task_history, %1$I.cloaca_dead_letter, %1$I.cloaca_finished_key
-        in row exclusive mode nowait', tenant);
+    execute format('lock table %1$I.cloaca_task, %1$I.cloaca_task_history, %1$I.cloaca_dead_letter, %1$I.cloaca_finished_key,
+        %1$I.cloaca_schedule, %1$I.cloaca_firing in row exclusive mode nowait', tenant);
     execute format('lock table %I.cloaca_queue in access share mode nowait', tenant);
 
     -- Leases that ended: the cancelled leave, the exhausted become dead letters, the others are ready again.
@@ -94,6 +94,7 @@ begin
         )
         select count(*) from gone
         $query$, tenant) into counts.keys using at, max;
+    perform cloaca.fire_due(tenant, max, at);
     perform cloaca.end_late_executions(tenant, max, at);
     perform cloaca.remove_executions(tenant, max, at);
     perform cloaca.estimate_queues(tenant, at);

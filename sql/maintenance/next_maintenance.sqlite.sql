@@ -22,6 +22,10 @@ select min(at) as at from (
     union all
     select min(until) from main.cloaca_finished_key
     union all
+    select * from (
+        select next_at from main.cloaca_schedule where next_at is not null and cloaca_zone_problem(timezone) is null
+        order by next_at limit 1)
+    union all
     select min(deadline) from main.cloaca_execution where deadline is not null and finished_at is null
     union all
     select min(expires_at) from main.cloaca_execution where expires_at is not null

@@ -85,6 +85,8 @@ delete from main.cloaca_finished_key where (queue, key) in (
 
 insert into main.cloaca_scratch (task, outcome) values (changes(), 'keys');
 
+-- @include schedule/fire_due
+
 insert into main.cloaca_closing (execution, state, error)
 select id, 'failed', 'timed out' from main.cloaca_execution
 where deadline <= :now and finished_at is null

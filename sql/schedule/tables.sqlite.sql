@@ -44,3 +44,17 @@ create table if not exists cloaca_firing (
     primary key (schedule, n),
     unique (schedule, scheduled_at)
 ) strict, without rowid;
+
+-- Times that are dealt with in this call, one after the other: what some statements tell those after them. It is empty between calls.
+-- `skipped` is 0 for a time that is fired.
+create table if not exists cloaca_due (
+    n            integer primary key,
+    schedule     integer not null,
+    scheduled_at integer not null,
+    skipped      integer not null,
+    newest       integer not null,
+    following    integer,
+    task         integer,
+    execution    integer,
+    error        text
+) strict;

@@ -113,6 +113,9 @@ cloaca_status clo_sqlite_attach(void *handle, bool cache, cloaca **connection, c
 /* sqlite_functions.c: registers them on a handle; returns an SQLite code. */
 int clo_sqlite_functions(void *database);
 
+/* sqlite_cron.c: the same for cron expressions and time zones. */
+int clo_sqlite_cron(void *database);
+
 /* call.c: checks of arguments, the same for every backend. */
 const clo_function *clo_function_find(const char *name, size_t length);
 cloaca_status clo_call(cloaca *connection, const clo_function *function, const clo_value *arguments, const clo_sink *sink,

@@ -68,7 +68,7 @@ int clo_sqlite_functions(void *database)
                                           NULL, functions[i].call, functions[i].step, functions[i].final, NULL);
         code = code == SQLITE_BUSY ? SQLITE_OK : code;
     }
-    return code;
+    return code == SQLITE_OK ? clo_sqlite_cron(database) : code;
 }
 
 static void merge(sqlite3_context *context, int count, sqlite3_value **values)

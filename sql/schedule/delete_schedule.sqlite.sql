@@ -1,0 +1,11 @@
+-- @function delete_schedule(name text) -> void
+--
+-- The history goes first, by the id.
+
+-- @raise unknown_schedule
+select 'Schedule "' || coalesce(:name, 'null') || '" does not exist.' as detail
+where not exists (select 1 from main.cloaca_schedule where name = :name);
+
+delete from main.cloaca_firing where schedule = (select id from main.cloaca_schedule where name = :name);
+
+delete from main.cloaca_schedule where name = :name;

@@ -1,0 +1,9 @@
+-- @function disable_schedule(name text) -> void
+--
+-- Without a next time it is never due.
+
+-- @raise unknown_schedule
+select 'Schedule "' || coalesce(:name, 'null') || '" does not exist.' as detail
+where not exists (select 1 from main.cloaca_schedule where name = :name);
+
+update main.cloaca_schedule set enabled = 0, next_at = null where name = :name;

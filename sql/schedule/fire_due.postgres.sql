@@ -1,0 +1,33 @@
+-- @helper fire_due
+--
+-- Fires the schedules of a tenant that are due, one after the other until some `max` times have been fired, and says how many were. One
+-- that cannot be fired just now, because of a conflict or a lack of room, is left for the next time and stops no other.
+create function cloaca.fire_due(tenant text, max integer, at timestamptz) returns bigint
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    schedule bigint;
+    put_off bigint[] := '{}';
+    fired bigint := 0;
+begin
+    for turn in 1 .. max loop
+        execute format($query$
+            select s.id from %I.cloaca_schedule s where s.next_at <= $1 and s.id <> all ($2)
+            order by s.next_at, s.id limit 1 for update skip locked
+            $query$, tenant) into schedule using fire_due.at, put_off;
+        exit when schedule is null or fired >= max;
+        begin
+            fired := fired + cloaca.fire_schedule(tenant, schedule, at);
+        exception when others then
+            if sqlstate ~ '^(40|53|55|57|58)' then
+                put_off := put_off || schedule;
+            else
+                perform cloaca.stop_schedule(tenant, schedule, sqlerrm, at);
+            end if;
+        end;
+    end loop;
+    return fired;
+end
+$$;

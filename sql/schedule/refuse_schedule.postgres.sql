@@ -1,0 +1,12 @@
+-- @helper refuse_schedule
+--
+-- Raises that there is no schedule of a name.
+create function cloaca.refuse_schedule(name text) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    perform cloaca.raise_condition('unknown_schedule', format('Schedule "%s" does not exist.', coalesce(name, 'null')));
+end
+$$;
