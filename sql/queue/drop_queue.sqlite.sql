@@ -28,6 +28,9 @@ delete from main.cloaca_queue where queue = :queue;
 
 delete from main.cloaca_queue_estimate where queue = :queue;
 
+insert into main.cloaca_ended (task, state, attempt, worker, claimed_at)
+select id, 'cancelled', attempt, worker, claimed_at from main.cloaca_task where queue = :queue and execution is not null;
+
 delete from main.cloaca_task where queue = :queue;
 
 delete from main.cloaca_dead_letter where queue = :queue;
@@ -35,5 +38,7 @@ delete from main.cloaca_dead_letter where queue = :queue;
 delete from main.cloaca_task_history where queue = :queue;
 
 delete from main.cloaca_finished_key where queue = :queue;
+
+-- @include workflow/end_tasks
 
 select task as dropped from main.cloaca_scratch;
