@@ -35,7 +35,8 @@ begin
                 (select e.deadline from %1$I.cloaca_execution e
                  where e.deadline is not null and e.finished_at is null order by e.deadline limit 1),
                 (select e.expires_at from %1$I.cloaca_execution e
-                 where e.expires_at is not null order by e.expires_at limit 1)),
+                 where e.expires_at is not null order by e.expires_at limit 1),
+                (select s.next_at from %1$I.cloaca_schedule s where s.next_at is not null order by s.next_at limit 1)),
             least(
                 (select min(t.lease_until) from %1$I.cloaca_task t where t.ctid < '(1024,0)' and t.lease_id is not null),
                 case when pg_relation_size(%2$L) > 1024 * current_setting('block_size')::bigint

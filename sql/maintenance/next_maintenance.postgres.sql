@@ -1,9 +1,9 @@
 -- @function next_maintenance() -> at timestamptz
 --
--- When run_maintenance is due next for the tenant of the session: when the first lease ends, the time of an execution is over, or
--- history, a key or a finished execution is to be deleted. A program that does the maintenance itself sleeps until then, but not much
--- longer than a minute: others may make something due earlier, and run_maintenance also counts long queues. Where very many tasks are
--- live and no background worker knows of their leases, a minute from now is the latest answer.
+-- When run_maintenance is due next for the tenant of the session: when a schedule fires, the first lease ends, the time of an
+-- execution is over, or history, a key or a finished execution is to be deleted. A program that does the maintenance itself sleeps
+-- until then, but not much longer than a minute: others may make something due earlier, and run_maintenance also counts long queues.
+-- Where very many tasks are live and no background worker knows of their leases, a minute from now is the latest answer.
 --
 -- Returns: the time, which may be past; null when nothing is due
 -- Errors: none
