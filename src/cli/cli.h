@@ -20,7 +20,7 @@ enum {
     STATUS_OK = 0,
     STATUS_ERROR = 1,     /* it failed, and will fail again unchanged */
     STATUS_USAGE = 2,     /* the command line is wrong */
-    STATUS_UNKNOWN = 3,   /* no such task, queue, dead letter, tenant or function */
+    STATUS_UNKNOWN = 3,   /* no such task, queue, dead letter, workflow, execution, schedule, tenant or function */
     STATUS_TEMPORARY = 4, /* it failed and changed nothing; it may succeed later */
     STATUS_UNCERTAIN = 5  /* the connection broke during the commit: it may or may not have happened */
 };
@@ -117,6 +117,10 @@ int run_tenant_secret(const struct invocation *invocation); /* tenant.c: those t
 int run_tenant_drop(const struct invocation *invocation);
 int run_enqueue(const struct invocation *invocation);
 int run_work(const struct invocation *invocation);
+int run_workflow_define(const struct invocation *invocation); /* workflow.c */
+int run_workflow_start(const struct invocation *invocation);
+int run_workflow_status(const struct invocation *invocation);
+int run_workflow_graph(const struct invocation *invocation);
 
 /* output.c: a table of text values, for people or as JSON. */
 struct table {
@@ -135,8 +139,12 @@ void print_table(const struct invocation *invocation, const struct table *table,
 void print_result(const struct invocation *invocation, const cloaca_result *result, enum shape shape);
 /* JSON rows over several results: begin, rows, end. */
 void print_json_rows(const struct table *table, bool *first);
+/* One row as an object on a line of its own. */
+void print_json_line(const struct table *table, size_t row);
 /* One line on the terminal that is written over and over; nothing when stderr is none. */
 void show_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void clear_progress(void);
+/* The columns of the terminal, or 0 when stdout is none. */
+int screen_width(void);
 
 #endif

@@ -72,6 +72,69 @@ static const struct option enqueue_operands[] = {
     END,
 };
 
+static const struct option definition_operand[] = {
+    {"FILE", 0, OPTION_TEXT, NULL, NULL, "the definition, a JSON document, - for stdin"}, END};
+static const struct option workflow_operand[] = {{"NAME", 0, OPTION_TEXT, "name", NULL, "the name of the workflow"}, END};
+static const struct option graph_operand[] = {
+    {"WORKFLOW", 0, OPTION_TEXT, NULL, NULL, "the name of a workflow, or the id of an execution"}, END};
+static const struct option execution_operand[] = {
+    {"EXECUTION", 0, OPTION_INTEGER, "execution", NULL, "the id of the execution"}, END};
+static const struct option signal_operands[] = {
+    {"EXECUTION", 0, OPTION_INTEGER, "execution", NULL, "the id of the execution"},
+    {"NAME", 0, OPTION_TEXT, "name", NULL, "the name of the signal"},
+    {"PAYLOAD", 0, OPTION_JSON, "payload", "?", "JSON (default: null)"},
+    END,
+};
+
+static const struct option define_options[] = {
+    {"name", 'n', OPTION_TEXT, NULL, "NAME", "the name of the workflow (default: that of the file, without its ending)"}, END};
+
+static const struct option start_options[] = {
+    {"context", 'c', OPTION_JSON, "context", "JSON", "what its tasks get, an object (default: {})"},
+    {"key", 'k', OPTION_TEXT, "key", "KEY", "at most one execution of the workflow has this key"},
+    {"timeout", 0, OPTION_TEXT, "timeout", "INTERVAL", "it fails when it takes longer (default: the workflow's)"},
+    {"wait", 'w', OPTION_FLAG, NULL, NULL, "wait for its end, and show it; exit status 1 unless it is completed"},
+    END,
+};
+
+static const struct option status_options[] = {
+    {"watch", 'w', OPTION_FLAG, NULL, NULL, "until it has ended; exit status 1 unless it is completed"}, END};
+
+static const struct option graph_options[] = {{"dot", 'd', OPTION_FLAG, NULL, NULL, "for Graphviz: dot -Tsvg"}, END};
+
+static const struct option cancel_execution_options[] = {
+    {"reason", 'r', OPTION_TEXT, "reason", "TEXT", "why: it becomes the error of the execution"}, END};
+
+static const struct option executions_options[] = {
+    {"workflow", 'w', OPTION_TEXT, "workflow", "NAME", "only this workflow"},
+    {"state", 's', OPTION_TEXT, "state", "STATE", "pending, running, paused, completed, failed or cancelled"},
+    {"before", 0, OPTION_INTEGER, "before", "ID", "only those with a smaller id, for paging"},
+    MAX_OPTION("at most this many (default: 100)"),
+    END,
+};
+
+static const struct option execution_tasks_options[] = {
+    {"state", 's', OPTION_TEXT, "state", "STATE", "waiting, ready, running, completed, failed, skipped or cancelled"},
+    {"after", 0, OPTION_INTEGER, "after", "N", "only those with a larger number, for paging"},
+    MAX_OPTION("at most this many (default: 100)"),
+    END,
+};
+
+static const struct option events_options[] = {
+    AFTER_OPTION,
+    MAX_OPTION("at most this many (default: 1000)"),
+    END,
+};
+
+static const struct option definitions_options[] = {
+    {"after", 0, OPTION_TEXT, "after", "NAME", "only those with a later name, for paging"},
+    MAX_OPTION("at most this many (default: 100)"),
+    END,
+};
+
+static const struct option show_options[] = {
+    {"version", 0, OPTION_TEXT, "version", "VERSION", "this version (default: the current one)"}, END};
+
 static const struct option enqueue_options[] = {
     QUEUE_OPTION("the queue (default: default)"),
     {"priority", 'p', OPTION_INTEGER, "priority", "N", "smaller runs first (default: 0)"},
@@ -188,7 +251,8 @@ static const char enqueue_notes[] = "In bulk each line of stdin is a payload:\n"
 static const char work_notes[] =
     "COMMAND runs once for each task, in a process group of its own, without a shell. It reads the payload from stdin; the\n"
     "environment has CLOACA_TASK, CLOACA_NAME, CLOACA_QUEUE, CLOACA_PRIORITY, CLOACA_ATTEMPT, CLOACA_MAX_ATTEMPTS,\n"
-    "CLOACA_LEASE_ID and CLOACA_WORKER. Its stdout becomes the result: JSON as it is, other text as a JSON string, nothing as\n"
+    "CLOACA_LEASE_ID, CLOACA_WORKER and, for a task of a workflow, CLOACA_EXECUTION. Its stdout becomes the result: JSON as it "
+    "is, other text as a JSON string, nothing as\n"
     "null. Its exit status decides:\n"
     "  0      the task is complete\n"
     "  75     not now: the task comes back after --defer, and the attempt does not count\n"
@@ -197,6 +261,15 @@ static const char work_notes[] =
     "SIGTERM or SIGINT: no more claims, running commands may end within --grace, then they are stopped and their tasks "
     "released.\n"
     "A second signal ends the grace.\n";
+
+static const char define_notes[] =
+    "The file is such as\n"
+    "  {\"tasks\": [{\"name\": \"fetch\"}, {\"name\": \"store\", \"dependencies\": [\"fetch\"]}]}\n"
+    "A definition that has changed becomes a new version; executions go on with the one that they started with.\n";
+
+static const char execution_columns[] = " execution workflow state key created_at finished_at error ";
+static const char execution_task_columns[] = " n name state attempt worker awaits error output ";
+static const char event_columns[] = " at name state attempt worker detail ";
 
 static const char all_task_columns[] = " task queue name state attempt run_at worker payload error ";
 static const char dead_letter_columns[] = " dead_letter task queue name attempt failed_at status error payload ";
@@ -224,8 +297,36 @@ const struct command commands[] = {
      NULL, NULL, NULL, run_call},
     {"delete-resolved", "Delete resolved dead letters", "delete_resolved", SHAPE_ROW, NULL, delete_resolved_options, NULL, NULL,
      NULL, NULL, run_call},
-    {"maintain", "Expire leases, trim history: what workers do every ten seconds", "run_maintenance", SHAPE_ROW, NULL,
-     maintain_all_options, NULL, NULL, NULL, NULL, run_maintain},
+    {"maintain", "Expire leases, fire schedules, trim history: what workers do when it is due", "run_maintenance", SHAPE_ROW,
+     NULL, maintain_all_options, NULL, NULL, NULL, NULL, run_maintain},
+    {"workflow define", "Define a workflow, or a new version of it", "define_workflow", SHAPE_ROW, definition_operand,
+     define_options, NULL, NULL, NULL, define_notes, run_workflow_define},
+    {"workflow definitions", "List the workflows that are defined", "list_workflows", SHAPE_ROWS, NULL, definitions_options,
+     NULL, NULL, NULL, NULL, run_call},
+    {"workflow show", "Show the definition of a workflow", "get_workflow", SHAPE_ROW, workflow_operand, show_options, NULL,
+     NULL, NULL, NULL, run_call},
+    {"workflow start", "Start a workflow: a new execution", "start_workflow", SHAPE_ROW, workflow_operand, start_options, NULL,
+     NULL, NULL, NULL, run_workflow_start},
+    {"workflow status", "Show how far an execution is", "get_execution", SHAPE_ROW, execution_operand, status_options, NULL,
+     NULL, NULL, NULL, run_workflow_status},
+    {"workflow graph", "Draw a workflow, or an execution with the states of its tasks", NULL, SHAPE_ROWS, graph_operand,
+     graph_options, NULL, NULL, NULL, "  cloaca workflow graph order --dot | dot -Tsvg >order.svg\n", run_workflow_graph},
+    {"workflow list", "List executions, the newest first", "list_executions", SHAPE_ROWS, NULL, executions_options, NULL,
+     execution_columns, NULL, NULL, run_call},
+    {"workflow tasks", "List the tasks of an execution", "list_execution_tasks", SHAPE_ROWS, execution_operand,
+     execution_tasks_options, NULL, execution_task_columns, NULL, NULL, run_call},
+    {"workflow events", "List what happened in an execution", "execution_events", SHAPE_ROWS, execution_operand, events_options,
+     NULL, event_columns, NULL, NULL, run_call},
+    {"workflow pause", "Stop claims of an execution's tasks", "pause_execution", SHAPE_ROW, execution_operand, NULL, NULL, NULL,
+     NULL, NULL, run_call},
+    {"workflow resume", "Let a paused execution go on", "resume_execution", SHAPE_ROW, execution_operand, NULL, NULL, NULL,
+     NULL, NULL, run_call},
+    {"workflow cancel", "Cancel an execution", "cancel_execution", SHAPE_ROW, execution_operand, cancel_execution_options, NULL,
+     NULL, NULL, NULL, run_call},
+    {"workflow retry", "Run again what failed in an execution, and what follows", "retry_execution", SHAPE_ROW,
+     execution_operand, NULL, NULL, NULL, NULL, NULL, run_call},
+    {"workflow signal", "Send a signal that a task of an execution awaits", "signal", SHAPE_ROW, signal_operands, NULL, NULL,
+     NULL, NULL, NULL, run_call},
     {"queue list", "List queues with their settings", "list_queues", SHAPE_ROWS, NULL, NULL, NULL, NULL, NULL, NULL, run_call},
     {"queue set", "Change the settings of a queue", "set_queue", SHAPE_ROW, queue_operand, queue_set_options, NULL, NULL, NULL,
      NULL, run_call},

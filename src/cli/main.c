@@ -16,6 +16,7 @@
 
 static int skip_global_options(struct invocation *invocation, int count, char **words);
 static int run(struct invocation *invocation, int count, char **words);
+static bool is_family(const char *noun);
 static bool flush_output(void);
 static bool wants_json(int count, char **words);
 static void print_error(const cloaca_error *error);
@@ -84,6 +85,9 @@ int status_of(const cloaca_error *error)
     case CLOACA_UNKNOWN_TASK:
     case CLOACA_UNKNOWN_DEAD_LETTER:
     case CLOACA_UNKNOWN_FUNCTION:
+    case CLOACA_UNKNOWN_WORKFLOW:
+    case CLOACA_UNKNOWN_EXECUTION:
+    case CLOACA_UNKNOWN_SCHEDULE:
         return STATUS_UNKNOWN;
     case CLOACA_COMMIT_UNKNOWN:
         return STATUS_UNCERTAIN;
@@ -133,7 +137,7 @@ static int run(struct invocation *invocation, int count, char **words)
     }
     invocation->command = find_command(words[at], at + 1 < count ? words[at + 1] : NULL);
     if (invocation->command == NULL) {
-        bool family = strcmp(words[at], "queue") == 0 || strcmp(words[at], "tenant") == 0;
+        bool family = is_family(words[at]);
         bool help = option_flag(invocation, "help") ||
                     (at + 1 < count && (strcmp(words[at + 1], "--help") == 0 || strcmp(words[at + 1], "-h") == 0));
 
@@ -154,6 +158,17 @@ static int run(struct invocation *invocation, int count, char **words)
     json_errors = option_flag(invocation, "json");
     invocation->json = json_errors || (!option_flag(invocation, "table") && !isatty(STDOUT_FILENO));
     return invocation->command->run(invocation);
+}
+
+/* Whether it is the first word of commands that have two. */
+static bool is_family(const char *noun)
+{
+    size_t length = strlen(noun);
+
+    for (const struct command *command = commands; command->name != NULL; command++)
+        if (strncmp(command->name, noun, length) == 0 && command->name[length] == ' ')
+            return true;
+    return false;
 }
 
 /* Takes the options in front of the command; returns the place of the first word that is none. */

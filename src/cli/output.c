@@ -27,7 +27,6 @@ static void print_cell(const char *text, int width, bool right, bool last);
 static void cell_text(const struct table *table, size_t row, size_t column, struct buffer *cell);
 static int text_width(const char *text);
 static void fit_widths(int *widths, size_t columns, int screen);
-static int screen_width(void);
 static bool is_number(cloaca_type type);
 static void print_json_row(const struct table *table, size_t row);
 static void print_json_value(cloaca_type type, const char *value);
@@ -116,6 +115,12 @@ void print_json_rows(const struct table *table, bool *first)
         print_json_row(table, row);
         *first = false;
     }
+}
+
+void print_json_line(const struct table *table, size_t row)
+{
+    print_json_row(table, row);
+    puts("");
 }
 
 void show_progress(const char *format, ...)
@@ -249,19 +254,7 @@ static void cell_text(const struct table *table, size_t row, size_t column, stru
         buffer_format(cell, "%.10s %.8sZ", value, value + 11);
         return;
     }
-    for (size_t at = 0; at < length;) {
-        size_t size = utf8_character(value + at, length - at);
-        unsigned char byte = (unsigned char) value[at];
-        bool control = byte < 0x20 || byte == 0x7F || (size == 2 && byte == 0xC2 && (unsigned char) value[at + 1] < 0xA0);
-
-        if (byte == '\n' || byte == '\t' || byte == '\r')
-            buffer_text(cell, byte == '\n' ? "\\n" : byte == '\t' ? "\\t" : "\\r");
-        else if (size == 0 || control)
-            buffer_format(cell, "\\x%02x", size == 2 ? (unsigned char) value[at + 1] : byte);
-        else
-            buffer_append(cell, value + at, size);
-        at += size > 0 ? size : 1;
-    }
+    buffer_printable(cell, value != NULL ? value : "", length);
 }
 
 static int text_width(const char *text)
@@ -295,8 +288,7 @@ static void fit_widths(int *widths, size_t columns, int screen)
     }
 }
 
-/* The columns of the terminal, or 0 when there is none. */
-static int screen_width(void)
+int screen_width(void)
 {
     struct winsize size = {0};
 

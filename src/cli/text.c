@@ -100,6 +100,23 @@ void buffer_json(struct buffer *buffer, const char *text, size_t length)
     buffer_append(buffer, "\"", 1);
 }
 
+void buffer_printable(struct buffer *buffer, const char *text, size_t length)
+{
+    for (size_t at = 0; at < length;) {
+        size_t size = utf8_character(text + at, length - at);
+        unsigned char byte = (unsigned char) text[at];
+        bool control = byte < 0x20 || byte == 0x7F || (size == 2 && byte == 0xC2 && (unsigned char) text[at + 1] < 0xA0);
+
+        if (byte == '\n' || byte == '\t' || byte == '\r')
+            buffer_text(buffer, byte == '\n' ? "\\n" : byte == '\t' ? "\\t" : "\\r");
+        else if (size == 0 || control)
+            buffer_format(buffer, "\\x%02x", size == 2 ? (unsigned char) text[at + 1] : byte);
+        else
+            buffer_append(buffer, text + at, size);
+        at += size > 0 ? size : 1;
+    }
+}
+
 void buffer_free(struct buffer *buffer)
 {
     free(buffer->data);
@@ -203,6 +220,22 @@ bool parse_duration(const char *text, int64_t *microseconds)
     if (!any || !(total <= 315576000.0 * 1e6))
         return false;
     *microseconds = (int64_t) (total + 0.5);
+    return true;
+}
+
+bool parse_time(const char *text, int64_t *microseconds)
+{
+    struct tm parts = {0};
+    const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &parts);
+    long fraction;
+    char *end;
+
+    if (rest == NULL || strlen(rest) != strlen(".000000Z"))
+        return false;
+    fraction = strtol(rest + 1, &end, 10);
+    if (*rest != '.' || strcmp(end, "Z") != 0)
+        return false;
+    *microseconds = (int64_t) timegm(&parts) * 1000000 + fraction;
     return true;
 }
 

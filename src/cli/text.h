@@ -27,6 +27,8 @@ void buffer_text(struct buffer *buffer, const char *text);
 void buffer_format(struct buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Appends the text as a JSON string; bytes that are no UTF-8, and NUL, become U+FFFD. */
 void buffer_json(struct buffer *buffer, const char *text, size_t length);
+/* Appends the text as one line without anything that drives a terminal: control characters as escapes. */
+void buffer_printable(struct buffer *buffer, const char *text, size_t length);
 void buffer_free(struct buffer *buffer);
 /* The text of a buffer, "" when nothing was ever appended. */
 const char *buffer_value(const struct buffer *buffer);
@@ -42,6 +44,9 @@ bool json_check(const char *text, size_t length, const char **problem);
 
 /* "90", "1.5s", "2 min 30 s", "1 day 02:00:00" → microseconds. A number alone is seconds. */
 bool parse_duration(const char *text, int64_t *microseconds);
+
+/* "2026-01-01T00:00:00.000000Z", as the library writes times → microseconds since 1970. */
+bool parse_time(const char *text, int64_t *microseconds);
 
 /* A clock that only goes forward, in microseconds. */
 int64_t monotonic_now(void);

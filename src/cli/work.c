@@ -206,7 +206,8 @@ static void wait_for_events(struct worker *worker, int64_t now)
 static int64_t next_event(const struct worker *worker, int64_t now)
 {
     int64_t reports = worker->connection == NULL ? worker->next_connect : worker->next_report;
-    int64_t next = worker->next_upkeep > reports ? worker->next_upkeep : reports;
+    int64_t due = earlier(worker->next_upkeep, worker->next_due);
+    int64_t next = due > reports ? due : reports;
 
     if (wants_tasks(worker) && !waits_for_work(worker) && worker->connection != NULL)
         next = earlier(next, worker->next_claim > reports ? worker->next_claim : reports);

@@ -27,11 +27,11 @@ struct job {
     struct job *next;
     int64_t task;
     int64_t lease_id;
+    int64_t execution; /* of a workflow, or 0 */
     int attempt;
     int max_attempts;
     char *payload;
     size_t payload_length;
-    int64_t clock; /* the database's clock minus ours */
     int64_t extend_at;
     int64_t timeout_at;
     int64_t kill_at; /* SIGKILL follows SIGTERM */
@@ -63,6 +63,7 @@ struct worker {
     const char *queue;
     char name[201];
     int64_t lease;
+    int64_t clock;  /* the database's clock minus ours, as far as we know */
     bool own_lease; /* --lease; else the queue's */
     int64_t timeout;
     int64_t grace;
@@ -92,6 +93,7 @@ struct worker {
     int64_t next_connect;
     int64_t next_report;
     int64_t next_upkeep;
+    int64_t next_due; /* maintenance is due, or is to be asked for */
     int64_t grace_at;
     int64_t give_up_at;
     struct pollfd *entries;
@@ -122,6 +124,8 @@ void upkeep(struct worker *worker, int64_t now);
 bool wants_tasks(const struct worker *worker);
 void claim_tasks(struct worker *worker, int64_t now);
 void extend_leases(struct worker *worker, int64_t now);
+/* When a lease that ends at that time of the database is to be extended. */
+int64_t extend_time(const struct worker *worker, int64_t lease_until, int64_t before);
 
 /* work_wait.c */
 /* Begins to wait when there is nothing to claim, and ends a wait that is not wanted any more. */

@@ -9,13 +9,19 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define UPKEEP_EVERY (10 * SECOND)
+#define DUE_EVERY SECOND
+#define EXTEND_LOW (SECOND / 4)
 
 static bool bind_leases(struct worker *worker, cloaca_error *error);
 static void learn_lease(struct worker *worker);
+static bool has_worker(struct worker *worker);
+static bool is_due(struct worker *worker, int64_t now);
+static void learn_clock(struct worker *worker, const cloaca_tasks *tasks, int64_t before);
 static void look_for_end(struct worker *worker);
-static void apply_extension(struct worker *worker, struct job *job, const char *outcome, int64_t now);
+static void apply_extension(struct worker *worker, struct job *job, const cloaca_result *result, size_t row, int64_t now);
 
 int open_worker(struct worker *worker)
 {
@@ -81,18 +87,26 @@ bool call_failed(struct worker *worker, const char *what, const cloaca_error *er
     return false;
 }
 
-/* Every ten seconds: maintenance, and the queue's lease, which may have been changed. */
+/*
+ * Every ten seconds: maintenance, unless the database has a worker of its own for it, and the queue's lease, which may have
+ * been changed. In between maintenance when it is due.
+ */
 void upkeep(struct worker *worker, int64_t now)
 {
     cloaca_error error = {0};
 
-    if (now < worker->next_upkeep)
+    if (now >= worker->next_upkeep) {
+        worker->next_upkeep = now + UPKEEP_EVERY;
+        if (!worker->own_lease)
+            learn_lease(worker);
+        worker->next_due = worker->maintain && !has_worker(worker) ? 0 : NEVER;
+    } else if (now < worker->next_due || !is_due(worker, now)) {
         return;
-    worker->next_upkeep = now + UPKEEP_EVERY;
-    if (!worker->own_lease)
-        learn_lease(worker);
-    if (worker->maintain && worker->connection != NULL &&
-        cloaca_call(worker->connection, "run_maintenance", NULL, NULL, &error) != CLOACA_OK &&
+    }
+    if (worker->next_due == NEVER || worker->connection == NULL)
+        return;
+    worker->next_due = now + DUE_EVERY;
+    if (cloaca_call(worker->connection, "run_maintenance", NULL, NULL, &error) != CLOACA_OK &&
         (error.connection_lost || !error.retryable))
         call_failed(worker, "cannot maintain the queue", &error);
 }
@@ -120,6 +134,7 @@ void claim_tasks(struct worker *worker, int64_t now)
         return;
     }
     worker->backoff = BACKOFF_LOW;
+    learn_clock(worker, tasks, before);
     for (size_t i = 0; i < tasks->count; i++)
         start_job(worker, &tasks->tasks[i], before);
     worker->dry = tasks->count == 0;
@@ -132,6 +147,15 @@ void claim_tasks(struct worker *worker, int64_t now)
         worker->pause = worker->poll_low;
     }
     cloaca_tasks_free(tasks);
+}
+
+/* At a third of what is left, which the timeout of a task or an execution may have cut short. */
+int64_t extend_time(const struct worker *worker, int64_t lease_until, int64_t before)
+{
+    int64_t low = earlier(worker->lease / 3, EXTEND_LOW);
+    int64_t third = earlier(lease_until - worker->clock - before, worker->lease) / 3;
+
+    return before + (third > low ? third : low);
 }
 
 /* All leases that are due, in one call. Commands that have ended keep theirs until the report is made. */
@@ -159,7 +183,7 @@ void extend_leases(struct worker *worker, int64_t now)
     }
     for (struct job *job = worker->jobs; job != NULL && row < cloaca_result_rows(result); job = job->next)
         if (job->extend_at <= now && job->reason != REASON_LOST)
-            apply_extension(worker, job, cloaca_result_get(result, row++, "outcome"), now);
+            apply_extension(worker, job, result, row++, now);
 done:
     cloaca_result_free(result);
     buffer_free(&arguments);
@@ -195,6 +219,64 @@ static void learn_lease(struct worker *worker)
     cloaca_result_free(queues);
 }
 
+/* Whether the database does its maintenance itself; one that is too old to say so does not. */
+static bool has_worker(struct worker *worker)
+{
+    cloaca_result *result = NULL;
+    cloaca_error error = {0};
+    const char *answer;
+    bool yes;
+
+    if (worker->connection == NULL)
+        return true;
+    if (cloaca_call(worker->connection, "has_worker", NULL, &result, &error) != CLOACA_OK && error.connection_lost)
+        call_failed(worker, "cannot ask who maintains the queue", &error);
+    answer = cloaca_result_value(result, 0, 0);
+    yes = answer != NULL && strcmp(answer, "true") == 0;
+    cloaca_result_free(result);
+    return yes;
+}
+
+/* Whether maintenance is due; else when it is, or when to ask again. */
+static bool is_due(struct worker *worker, int64_t now)
+{
+    cloaca_result *result = NULL;
+    cloaca_error error = {0};
+    const char *text;
+    int64_t at = 0;
+
+    worker->next_due = now + DUE_EVERY;
+    if (cloaca_call(worker->connection, "next_maintenance", NULL, &result, &error) != CLOACA_OK) {
+        if (error.status == CLOACA_UNKNOWN_FUNCTION)
+            worker->next_due = NEVER;
+        else if (error.connection_lost)
+            call_failed(worker, "cannot ask for maintenance", &error);
+        return false;
+    }
+    text = cloaca_result_get(result, 0, "at");
+    if (text != NULL && parse_time(text, &at))
+        worker->next_due = earlier(worker->next_due, at - worker->clock);
+    cloaca_result_free(result);
+    return text != NULL && worker->next_due <= now;
+}
+
+/*
+ * The database's clock minus ours, as well as it can be known: a lease that nothing cut short ends the lease's length after the
+ * claim; where all were cut short, the system's clock has to do.
+ */
+static void learn_clock(struct worker *worker, const cloaca_tasks *tasks, int64_t before)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    worker->clock = (int64_t) now.tv_sec * SECOND + now.tv_nsec / 1000 - monotonic_now();
+    for (size_t i = 0; i < tasks->count; i++) {
+        int64_t uncut = tasks->tasks[i].lease_until - worker->lease - before;
+
+        worker->clock = uncut > worker->clock ? uncut : worker->clock;
+    }
+}
+
 /* --drain: is the queue empty, with nothing under way anywhere? */
 static void look_for_end(struct worker *worker)
 {
@@ -221,9 +303,15 @@ static void look_for_end(struct worker *worker)
     buffer_free(&arguments);
 }
 
-static void apply_extension(struct worker *worker, struct job *job, const char *outcome, int64_t now)
+static void apply_extension(struct worker *worker, struct job *job, const cloaca_result *result, size_t row, int64_t now)
 {
-    job->extend_at = now + worker->lease / 3;
+    const char *outcome = cloaca_result_get(result, row, "outcome");
+    const char *until = cloaca_result_get(result, row, "lease_until");
+    int64_t lease_until = now + worker->clock + worker->lease;
+
+    if (until != NULL)
+        parse_time(until, &lease_until);
+    job->extend_at = extend_time(worker, lease_until, now);
     if (strcmp(outcome, "lease_lost") == 0) {
         note(worker, "task %lld: the lease is lost", (long long) job->task);
         end_command(worker, job, REASON_LOST);

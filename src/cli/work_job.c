@@ -31,10 +31,10 @@ void start_job(struct worker *worker, const cloaca_task *task, int64_t before)
         .next = worker->jobs,
         .task = task->task,
         .lease_id = task->lease_id,
+        .execution = task->execution,
         .attempt = task->attempt,
         .max_attempts = task->max_attempts,
-        .clock = task->lease_until - worker->lease - before,
-        .extend_at = before + worker->lease / 3,
+        .extend_at = extend_time(worker, task->lease_until, before),
         .timeout_at = worker->timeout > 0 ? before + worker->timeout : NEVER,
         .kill_at = NEVER,
         .process = {.pass_errors = !worker->quiet},
@@ -105,7 +105,7 @@ void reap(struct worker *worker)
 
 static void launch(struct worker *worker, struct job *job, const cloaca_task *task)
 {
-    struct buffer variables[8] = {{0}};
+    struct buffer variables[9] = {{0}};
     char *environment[sizeof variables / sizeof variables[0] + 1] = {NULL};
     size_t count = 0;
 
@@ -117,6 +117,8 @@ static void launch(struct worker *worker, struct job *job, const cloaca_task *ta
     buffer_format(&variables[count++], "CLOACA_NAME=%s", task->name);
     buffer_format(&variables[count++], "CLOACA_QUEUE=%s", worker->queue);
     buffer_format(&variables[count++], "CLOACA_WORKER=%s", worker->name);
+    if (task->execution != 0)
+        buffer_format(&variables[count++], "CLOACA_EXECUTION=%lld", (long long) task->execution);
     for (size_t i = 0; i < count; i++)
         environment[i] = variables[i].data;
     if (worker->verbose)

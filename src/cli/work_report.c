@@ -30,6 +30,7 @@ void remove_settled(struct worker *worker)
 {
     struct job **link = &worker->jobs;
     bool removed = false;
+    bool more = false;
 
     while (*link != NULL) {
         struct job *job = *link;
@@ -40,11 +41,18 @@ void remove_settled(struct worker *worker)
         }
         *link = job->next;
         removed = true;
+        more = more || job->execution != 0;
         worker->running--;
         process_free(&job->process);
         buffer_free(&job->text);
         free(job->payload);
         free(job);
+    }
+    /* What comes next in a workflow is there at once. */
+    if (more) {
+        worker->next_claim = 0;
+        worker->dry = false;
+        worker->pause = worker->poll_low;
     }
     /* The last one is gone: whether the queue is drained need not wait for the end of the pause. */
     if (removed && worker->drain && worker->running == 0)
@@ -112,8 +120,8 @@ static bool report_one(struct worker *worker, struct job *job)
                              CLOACA_NO_INTERVAL, &dead, &error);
         break;
     case ENDING_DEFER:
-        status = cloaca_defer_until(worker->connection, job->task, job->lease_id, monotonic_now() + job->clock + worker->defer,
-                                    &error);
+        status = cloaca_defer_until(worker->connection, job->task, job->lease_id,
+                                    monotonic_now() + worker->clock + worker->defer, &error);
         break;
     default:
         status = cloaca_release(worker->connection, job->task, job->lease_id, &error);

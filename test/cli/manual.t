@@ -35,5 +35,7 @@ completes('cloaca queue ', qw(list set drop pause resume));
 completes('cloaca queue set --l', '--lease');
 completes('cloaca work --con', '--concurrency');
 completes('cloaca call cl', 'claim');
+completes('cloaca workflow ', qw(define start status graph list));
+completes('cloaca workflow start x --w', '--wait');
 
 done_testing;

@@ -401,7 +401,7 @@ static void cancelled_tasks_are_told(void **state)
     await(&seen.events[CLOACA_EVENT_CANCELLED], 1);
     stop(runner);
     assert_int_equal(seen.reason, CLOACA_STOP_CANCELLED);
-    assert_null(task_value(connection, task, "state"));
+    assert_task(connection, task, "state", "(null)");
     cloaca_close(connection);
 }
 
@@ -645,7 +645,7 @@ static void crashes_are_recovered(void **state)
     await(&seen.events[CLOACA_EVENT_COMPLETED], 1);
     stop(runner);
     connection = open_here();
-    assert_null(task_value(connection, task, "state"));
+    assert_task(connection, task, "state", "(null)");
     cloaca_close(connection);
 }
 

@@ -1,0 +1,118 @@
+#!/usr/bin/perl
+# cloaca workflow: definitions, executions that commands work on, and how they are shown.
+use strict;
+use warnings;
+use utf8;
+use FindBin;
+use lib $FindBin::Bin;
+use Cli;
+use Encode;
+use Test::More;
+
+my $order = <<'END';
+{"tasks": [{"name": "fetch"}, {"name": "sum \"of\" \\ all", "dependencies": ["fetch"]}, {"name": "count", "dependencies": ["fetch"]},
+  {"name": "merge", "dependencies": ["sum \"of\" \\ all", "count"]}, {"name": "alone"}]}
+END
+my $failing = '{"tasks": [{"name": "bad", "max_attempts": 1}, {"name": "after", "dependencies": ["bad"]}]}';
+
+sub lines {
+    cloaca(@_);
+    return split /\n/, decode_utf8($stdout);
+}
+
+on_backends(sub {
+    spew("$folder/order.json", $order);
+    my $defined = row('workflow', 'define', "$folder/order.json");
+    ok($defined->{created}, 'a definition from a file, with its name');
+    is(row('workflow', 'show', 'order')->{tasks}, 5, 'it is there');
+    ok(!row(\$order, 'workflow', 'define', '-', '--name', 'order')->{created}, 'the same from stdin');
+    is(row(\$failing, 'workflow', 'define', '-', '-n', 'failing')->{workflow}, 2, 'another');
+    is_deeply([map { $_->{name} } @{ rows('workflow', 'definitions') }], ['failing', 'order'], 'the list of them');
+    fails_with(2, qr/stdin needs --name/, \$order, 'workflow', 'define', '-');
+    fails_with(1, qr/is not JSON/, \'{', 'workflow', 'define', '-', '-n', 'x');
+    fails_with(1, qr/invalid definition/, \'{"tasks": []}', 'workflow', 'define', '-', '-n', 'x');
+    fails_with(1, qr{cannot read /nonexistent/x.json: No such file}, 'workflow', 'define', '/nonexistent/x.json');
+
+    trees();
+    my $execution = row('workflow', 'start', 'order', '--context', '{"a": 1}', '--key', 'k')->{execution};
+    is_deeply(row('workflow', 'start', 'order', '-k', 'k'), { execution => $execution, created => JSON::PP::false }, 'a key starts it once');
+    work_on($execution);
+    watching();
+    managing();
+    fails_with(3, qr/unknown workflow/, 'workflow', 'start', 'nobody');
+    fails_with(3, qr/unknown execution/, 'workflow', 'status', 999);
+    fails_with(3, qr/unknown workflow/, 'workflow', 'graph', 'nobody');
+});
+
+# The graph of a definition, in every form.
+sub trees {
+    local @ENV{qw(LC_ALL NO_COLOR)} = ('C.UTF-8', '');
+    is_deeply([lines('workflow', 'graph', 'order', '--table')], [
+        '├─ • fetch', '│  ├─ • sum "of" \ all', '│  │  └─ • merge', '│  └─ • count', '│     └─ • merge (above)', '└─ • alone',
+    ], 'a tree in Unicode');
+    $ENV{LC_ALL} = 'C';
+    is_deeply([lines('workflow', 'graph', 'order', '--table')], [
+        '|- o fetch', '|  |- o sum "of" \ all', '|  |  `- o merge', '|  `- o count', '|     `- o merge (above)', '`- o alone',
+    ], 'and in ASCII');
+    is_deeply(rows('workflow', 'graph', 'order')->[3],
+        { name => 'merge', state => undef, dependencies => ['sum "of" \ all', 'count'] }, 'and as JSON');
+    my @dot = lines('workflow', 'graph', 'order', '--dot');
+    is(scalar(grep { / -> / } @dot), 4, 'dot has the edges');
+    spew("$folder/order.dot", join "\n", @dot);
+    my $drawn = qx{dot -Tplain $folder/order.dot};
+    is($?, 0, 'dot accepts it');
+    like($drawn, qr/"sum \\"of\\" \\\\ all"|sum "of" \\ all|sum \\"of\\"/, 'with the names as they are');
+}
+
+sub work_on {
+    my ($execution) = @_;
+    my $command = 'echo "{\"$CLOACA_NAME\": \"$CLOACA_EXECUTION\"}" | tr -d "\\\\" | sed "s/sum.*all/sum/"';
+    is(row('work', '--once', '-c', 2, '--', 'sh', '-c', $command)->{completed}, 5, 'work does the tasks of a workflow, one after the other');
+    my $status = row('workflow', 'status', $execution);
+    is($status->{state}, 'completed', 'then it is completed');
+    is_deeply($status->{result}, { merge => { merge => "$execution" }, alone => { alone => "$execution" } }, 'with what the commands printed');
+    is_deeply($status->{context}, { a => 1, map { $_ => "$execution" } qw(fetch sum count merge alone) }, 'and all of it in the context');
+    is(scalar @{ rows('workflow', 'tasks', $execution, '--state', 'completed') }, 5, 'its tasks');
+    my @states = map { $_->{state} } @{ rows('workflow', 'events', $execution) };
+    is($states[-1], 'completed', 'its events');
+    is_deeply([map { $_->{execution} } @{ rows('workflow', 'list', '--workflow', 'order', '--state', 'completed') }], [$execution], 'the list');
+    local $ENV{LC_ALL} = 'C';
+    my @shown = lines('workflow', 'status', $execution, '--table');
+    like($shown[0], qr/^order $execution  completed  5 of 5$/, 'its status for people');
+    is($shown[2], '|- + fetch  completed', 'with the tree');
+}
+
+sub watching {
+    my $execution = row('workflow', 'start', 'order')->{execution};
+    my $watch = start('workflow', 'status', $execution, '--watch');
+    my $waiting = start('workflow', 'start', 'failing', '--wait');
+    wait_until('the watch shows the start', sub { slurp($watch->{out}) =~ /"pending"/ });
+    my $worker = start('work', '--drain', '--quiet', '--', 'sh', '-c', 'test "$CLOACA_NAME" != bad');
+    is(finish($watch), 0, 'a watch ends with the execution: completed');
+    my @events = map { JSON::PP::decode_json($_) } split /\n/, slurp($watch->{out});
+    is($events[-1]{state}, 'completed', 'the last line says so');
+    is(scalar(grep { ($_->{name} // '') eq 'merge' && $_->{state} eq 'running' } @events), 1, 'each event once');
+    is(finish($waiting), 1, 'a start that waits ends with it: failed');
+    like(slurp($waiting->{out}), qr/"state": "failed".*"error": "exit status 1"/, 'and shows it');
+    is(finish($worker), 0, 'the queue is drained');
+    is(cloaca('workflow', 'status', $execution, '--watch', '--table'), 0, 'one that has ended');
+    like($stdout, qr/^[-0-9]+ [0-9:.]+  merge completed/m, 'is told for people, a line each');
+}
+
+sub managing {
+    my $execution = row('workflow', 'start', 'order')->{execution};
+    is(row('workflow', 'pause', $execution)->{state}, 'paused', 'pause');
+    is(row('work', '--once', '--', 'true')->{claimed}, 0, 'nothing is claimed then');
+    row('workflow', 'resume', $execution);
+    is(row('workflow', 'cancel', $execution, '--reason', 'enough')->{state}, 'cancelled', 'cancel');
+    is(row('workflow', 'status', $execution)->{error}, 'enough', 'with the reason');
+    is(cloaca('workflow', 'status', $execution, '--watch'), 1, 'a watch of it fails');
+    cmp_ok(row('workflow', 'retry', $execution)->{tasks}, '>=', 1, 'retry');
+    is(row('work', '--once', '--', 'true')->{completed}, 5, 'runs it again');
+    fails_with(1, qr/execution is finished/, 'workflow', 'signal', $execution, 'go', '{}');
+    my $another = row('workflow', 'start', 'order', '--timeout', '1 h')->{execution};
+    cmp_ok(row('workflow', 'signal', $another, 'go', '[1]')->{signal}, '>', 0, 'signal');
+    row('workflow', 'cancel', $another);
+}
+
+done_testing;
