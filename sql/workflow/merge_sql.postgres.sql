@@ -1,9 +1,8 @@
--- @helper merge
+-- @helper merge_sql
 --
--- Documents merged from left to right: objects deeply; arrays one after the other, an element of a later one only if it is not there
--- yet; of anything else the later one. Nulls (of SQL) are passed over. Key by key, so that a thousand small documents do not copy a
--- growing one a thousand times.
-create function cloaca.merge(documents jsonb[]) returns jsonb
+-- The twin of merge, see there, which it is on a server without the library. It goes key by key, so that a thousand small documents do
+-- not copy a growing one a thousand times.
+create function cloaca.merge_sql(documents jsonb[]) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -23,7 +22,7 @@ begin
             select coalesce(jsonb_object_agg(k.key, k.value), '{}')
             from (
                 select e.key, case count(*) when 1 then (array_agg(e.value))[1]
-                    else cloaca.merge(array_agg(e.value order by d.n)) end as value
+                    else cloaca.merge_sql(array_agg(e.value order by d.n)) end as value
                 from unnest(documents) with ordinality as d (item, n) cross join jsonb_each(d.item) as e
                 group by e.key
             ) k);
@@ -31,7 +30,7 @@ begin
 
     foreach item in array documents loop
         if jsonb_typeof(merged) = 'object' and jsonb_typeof(item) = 'object' then
-            merged := cloaca.merge(array[merged, item]);
+            merged := cloaca.merge_sql(array[merged, item]);
         elsif jsonb_typeof(merged) = 'array' and jsonb_typeof(item) = 'array' then
             merged := merged || (
                 select coalesce(jsonb_agg(e.value order by e.n), '[]')
