@@ -10,7 +10,7 @@ my ($version) = do { local @ARGV = 'cloaca.control'; map { /^default_version = '
 
 # Other people's headers are -isystem: only ours are judged.
 my @client = ('-std=c11', "-DCLOACA_VERSION=\"$version\"", qw(-Ibuild -Isrc -Isrc/client), "-isystem$include");
-my @extension = ('-std=gnu11', '-D_GNU_SOURCE', "-DCLOACA_VERSION=\"$version\"", qw(-Ibuild -Isrc/extension), "-isystem$server");
+my @extension = ('-std=gnu11', '-D_GNU_SOURCE', "-DCLOACA_VERSION=\"$version\"", qw(-Ibuild -Isrc -Isrc/extension), "-isystem$server");
 my %flags;
 $flags{$_} = \@client for grep { !m{^src/extension/} } glob 'src/*/*.c test/client/*.c test/conformance/*.c test/recovery/*.c bench/*.c';
 $flags{$_} = \@extension for glob 'src/extension/*.c';
