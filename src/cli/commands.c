@@ -30,6 +30,23 @@
         "password-file", 0, OPTION_TEXT, NULL, "FILE",                                                                         \
             "the password is its first line, - for stdin (default: a generated one)"                                           \
     }
+#define CRON_HELP "when, such as '0 6 * * mon-fri': minute, hour, day, month, weekday, and seconds in front of them if wanted"
+#define TIMEZONE_OPTION                                                                                                        \
+    {                                                                                                                          \
+        "timezone", 'z', OPTION_TEXT, "timezone", "ZONE", "by the clocks of this zone, such as Europe/Berlin (default: UTC)"   \
+    }
+#define SCHEDULE_OPTIONS                                                                                                       \
+    {"workflow", 'w', OPTION_TEXT, "workflow", "NAME", "start this workflow"},                                                 \
+        {"task", 0, OPTION_TEXT, "task", "NAME", "or enqueue a task of this name"},                                            \
+        QUEUE_OPTION("the task's queue (default: default)"),                                                                   \
+        {"payload", 'p', OPTION_JSON, "payload", "JSON", "the task's payload, or the workflow's context (default: {})"},       \
+        {"priority", 0, OPTION_INTEGER, "priority", "N", "of the task; smaller runs first (default: 0)"}, TIMEZONE_OPTION,     \
+        {"catch-up", 0, OPTION_TEXT, "catch_up", "POLICY", "what becomes of late times: skip (default), run_once or run_all"}, \
+        {"max-catch-up", 0, OPTION_INTEGER, "max_catch_up", "N", "run_all fires at most this many late times (default: 100)"}, \
+        {"starts-at", 0, OPTION_TEXT, "starts_at", "TIME", "never before this time"},                                          \
+    {                                                                                                                          \
+        "ends-at", 0, OPTION_TEXT, "ends_at", "TIME", "never after this time"                                                  \
+    }
 #define RETRY_HELP "retry policy, such as '{\"strategy\": \"fixed\", \"initial\": 5}'"
 
 const struct option global_options[] = {
@@ -134,6 +151,40 @@ static const struct option definitions_options[] = {
 
 static const struct option show_options[] = {
     {"version", 0, OPTION_TEXT, "version", "VERSION", "this version (default: the current one)"}, END};
+
+static const struct option schedule_operand[] = {{"NAME", 0, OPTION_TEXT, "name", NULL, "the name of the schedule"}, END};
+static const struct option some_schedule_operand[] = {
+    {"NAME", 0, OPTION_TEXT, "name", "?", "the name of the schedule (default: all schedules)"}, END};
+static const struct option schedule_cron_operands[] = {
+    {"NAME", 0, OPTION_TEXT, "name", NULL, "the name of the schedule"},
+    {"CRON", 0, OPTION_TEXT, "cron", NULL, CRON_HELP},
+    END,
+};
+static const struct option cron_operand[] = {{"CRON", 0, OPTION_TEXT, "cron", NULL, CRON_HELP}, END};
+
+static const struct option schedule_create_options[] = {SCHEDULE_OPTIONS, END};
+
+static const struct option schedule_update_options[] = {
+    {"cron", 0, OPTION_TEXT, "cron", "CRON", CRON_HELP}, SCHEDULE_OPTIONS, END};
+
+static const struct option schedule_list_options[] = {
+    {"after", 0, OPTION_TEXT, "after", "NAME", "only those with a later name, for paging"},
+    MAX_OPTION("at most this many (default: 100)"),
+    END,
+};
+
+static const struct option schedule_history_options[] = {
+    {"before", 0, OPTION_TEXT, "before", "TIME", "only what was scheduled before this time, for paging"},
+    MAX_OPTION("at most this many (default: 100)"),
+    END,
+};
+
+static const struct option schedule_next_options[] = {
+    TIMEZONE_OPTION,
+    {"after", 0, OPTION_TEXT, "after", "TIME", "after this time (default: now)"},
+    {"count", 'n', OPTION_INTEGER, "count", "N", "so many times (default: 1)"},
+    END,
+};
 
 static const struct option enqueue_options[] = {
     QUEUE_OPTION("the queue (default: default)"),
@@ -271,6 +322,8 @@ static const char execution_columns[] = " execution workflow state key created_a
 static const char execution_task_columns[] = " n name state attempt worker awaits error output ";
 static const char event_columns[] = " at name state attempt worker detail ";
 
+static const char schedule_columns[] = " name cron timezone workflow task enabled next_at ";
+
 static const char all_task_columns[] = " task queue name state attempt run_at worker payload error ";
 static const char dead_letter_columns[] = " dead_letter task queue name attempt failed_at status error payload ";
 
@@ -327,6 +380,25 @@ const struct command commands[] = {
      execution_operand, NULL, NULL, NULL, NULL, NULL, run_call},
     {"workflow signal", "Send a signal that a task of an execution awaits", "signal", SHAPE_ROW, signal_operands, NULL, NULL,
      NULL, NULL, NULL, run_call},
+    {"schedule create", "Start a workflow, or enqueue a task, again and again", "create_schedule", SHAPE_ROW,
+     schedule_cron_operands, schedule_create_options, NULL, NULL, NULL,
+     "  cloaca schedule create nightly '0 3 * * *' --timezone Europe/Berlin --workflow backup\n", run_call},
+    {"schedule update", "Change a schedule", "update_schedule", SHAPE_ROW, schedule_operand, schedule_update_options, NULL,
+     NULL, NULL, NULL, run_call},
+    {"schedule enable", "Let a schedule fire again", "enable_schedule", SHAPE_ROW, schedule_operand, NULL, NULL, NULL, NULL,
+     NULL, run_call},
+    {"schedule disable", "Let a schedule fire no more", "disable_schedule", SHAPE_NOTHING, schedule_operand, NULL, NULL, NULL,
+     NULL, NULL, run_call},
+    {"schedule delete", "Delete a schedule with its history", "delete_schedule", SHAPE_NOTHING, schedule_operand, NULL, NULL,
+     NULL, NULL, NULL, run_call},
+    {"schedule list", "List the schedules", "list_schedules", SHAPE_ROWS, NULL, schedule_list_options, NULL, schedule_columns,
+     NULL, NULL, run_call},
+    {"schedule history", "List what a schedule fired, the newest first", "schedule_history", SHAPE_ROWS, schedule_operand,
+     schedule_history_options, NULL, NULL, NULL, NULL, run_call},
+    {"schedule stats", "Count what schedules fired", "schedule_stats", SHAPE_ROWS, some_schedule_operand, NULL, NULL, NULL,
+     NULL, NULL, run_call},
+    {"schedule next", "Show the next times of a cron expression", "cron_next", SHAPE_ROWS, cron_operand, schedule_next_options,
+     NULL, NULL, NULL, NULL, run_call},
     {"queue list", "List queues with their settings", "list_queues", SHAPE_ROWS, NULL, NULL, NULL, NULL, NULL, NULL, run_call},
     {"queue set", "Change the settings of a queue", "set_queue", SHAPE_ROW, queue_operand, queue_set_options, NULL, NULL, NULL,
      NULL, run_call},

@@ -37,5 +37,6 @@ completes('cloaca work --con', '--concurrency');
 completes('cloaca call cl', 'claim');
 completes('cloaca workflow ', qw(define start status graph list));
 completes('cloaca workflow start x --w', '--wait');
+completes('cloaca schedule ', qw(create list next));
 
 done_testing;
