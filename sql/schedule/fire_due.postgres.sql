@@ -11,10 +11,7 @@ declare
     schedule bigint;
     put_off bigint[] := '{}';
     fired bigint := 0;
-<<<<<<< HEAD
     detail text;
-=======
->>>>>>> daf0c8b5f4db35724e394f9fb531d72cf802d582
 begin
     for turn in 1 .. max loop
         execute format($query$
@@ -28,12 +25,8 @@ begin
             if sqlstate ~ '^(40|53|55|57|58)' then
                 put_off := put_off || schedule;
             else
-<<<<<<< HEAD
                 get stacked diagnostics detail = pg_exception_detail;
                 perform cloaca.stop_schedule(tenant, schedule, concat_ws(': ', sqlerrm, nullif(detail, '')), at);
-=======
-                perform cloaca.stop_schedule(tenant, schedule, sqlerrm, at);
->>>>>>> daf0c8b5f4db35724e394f9fb531d72cf802d582
             end if;
         end;
     end loop;
