@@ -44,6 +44,7 @@ typedef struct Finish {
 
     /* tasks of executions that were finished */
     int ended_count;
+    int limit;
     Datum *tasks;
     Datum *outputs;
     bool *no_outputs;
@@ -60,6 +61,7 @@ static bool finish_one(Finish *finish, int64 task, int64 lease_id, Datum output,
 static bool may_finish(Finish *finish);
 static void lock_execution(Finish *finish, int64 execution);
 static void note_ended(Finish *finish, int64 task, Datum output, bool no_output);
+static void make_ended(Finish *finish);
 static void tell_executions(const Finish *finish);
 static Datum array_of(Datum *values, bool *nulls, int count, Oid type);
 static bool keeps_nothing(const CloacaTables *tables, CloacaRows *rows, Keeper *keeper);
@@ -115,17 +117,10 @@ static bool is_small(FunctionCallInfo fcinfo, int number)
 
 static bool begin(Finish *finish, int count)
 {
-    *finish = (Finish){.now = cloaca_now()};
+    *finish = (Finish){.now = cloaca_now(), .limit = count};
     if (!cloaca_open_tables(&finish->tables, ACL_SELECT | ACL_UPDATE | ACL_DELETE))
         return false;
     cloaca_begin_lookup(&finish->rows, &finish->tables);
-    finish->tasks = palloc(count * sizeof(Datum));
-    finish->outputs = palloc(count * sizeof(Datum));
-    finish->no_outputs = palloc(count * sizeof(bool));
-    finish->attempts = palloc(count * sizeof(Datum));
-    finish->workers = palloc(count * sizeof(Datum));
-    finish->no_workers = palloc(count * sizeof(bool));
-    finish->claims = palloc(count * sizeof(Datum));
     return true;
 }
 
@@ -195,6 +190,8 @@ static void note_ended(Finish *finish, int64 task, Datum output, bool no_output)
     TupleTableSlot *slot = finish->rows.slot;
     int n = finish->ended_count++;
 
+    if (n == 0)
+        make_ended(finish);
     slot_getsomeattrs(slot, TASK_ATTEMPT);
     finish->tasks[n] = Int64GetDatum(task);
     finish->outputs[n] = output;
@@ -204,6 +201,17 @@ static void note_ended(Finish *finish, int64 task, Datum output, bool no_output)
     finish->workers[n] =
         finish->no_workers[n] ? (Datum) 0 : PointerGetDatum(DatumGetTextPCopy(slot->tts_values[TASK_WORKER - 1]));
     finish->claims[n] = slot->tts_values[TASK_CLAIMED_AT - 1];
+}
+
+static void make_ended(Finish *finish)
+{
+    finish->tasks = palloc(finish->limit * sizeof(Datum));
+    finish->outputs = palloc(finish->limit * sizeof(Datum));
+    finish->no_outputs = palloc(finish->limit * sizeof(bool));
+    finish->attempts = palloc(finish->limit * sizeof(Datum));
+    finish->workers = palloc(finish->limit * sizeof(Datum));
+    finish->no_workers = palloc(finish->limit * sizeof(bool));
+    finish->claims = palloc(finish->limit * sizeof(Datum));
 }
 
 static void tell_executions(const Finish *finish)
