@@ -985,6 +985,49 @@ static void lost_connections_come_back(void **state)
     cloaca_close(connection);
 }
 
+/* Whatever a session did when it was ended: no task is lost, and none stays. */
+static void sessions_are_ended_all_the_time(void **state)
+{
+    static const char *const queue = "sessions again";
+    cloaca *connection = open_here();
+    cloaca_runner_options options = options_for(&queue);
+    cloaca_runner *runner;
+    cloaca_error error;
+
+    (void) state;
+    for (int i = 0; i < 300; i++) {
+        enqueue(connection, queue, "echo", "{}");
+    }
+    cloaca_close(connection);
+    options.lease = SECOND;
+    runner = start(&options, "echo", echo);
+    for (int i = 1; i <= 10; i++) {
+        await(&seen.ended, i * 20);
+        end_sessions();
+    }
+    connection = open_here();
+    for (int i = 0; i < PATIENCE * 10; i++) {
+        cloaca_result *tasks;
+        size_t left;
+
+        assert_ok(cloaca_list_tasks(connection, queue, NULL, NULL, 0, 1, &tasks, &error));
+        left = cloaca_result_rows(tasks);
+        cloaca_result_free(tasks);
+        if (left == 0) {
+            break;
+        }
+        assert_true(i < PATIENCE * 10 - 1);
+        poll(NULL, 0, 100);
+    }
+    stop(runner);
+    assert_true(seen.ended >= 300);
+    assert_true(seen.events[CLOACA_EVENT_COMPLETED] <= 300);
+    assert_true(seen.events[CLOACA_EVENT_COMPLETED] + seen.events[CLOACA_EVENT_POSSIBLY_DONE] +
+                    seen.events[CLOACA_EVENT_LEASE_LOST] >=
+                300);
+    cloaca_close(connection);
+}
+
 static int make_folder(void **state)
 {
     (void) state;
@@ -1035,7 +1078,8 @@ static int use_server(void **state)
 int main(void)
 {
     const struct CMUnitTest on_files[] = {SHARED_TESTS};
-    const struct CMUnitTest on_servers[] = {SHARED_TESTS, cmocka_unit_test(lost_connections_come_back)};
+    const struct CMUnitTest on_servers[] = {SHARED_TESTS, cmocka_unit_test(lost_connections_come_back),
+                                            cmocka_unit_test(sessions_are_ended_all_the_time)};
     int failed = cmocka_run_group_tests_name("SQLite", on_files, make_folder, drop_folder);
 
     if (getenv("PGHOST") == NULL) {
