@@ -9,7 +9,7 @@ use File::Temp qw(tempdir);
 use POSIX ();
 
 our $folder;    # of this run, for logs and files
-my $program = 'build/test/recovery_worker';
+our $program = 'build/test/recovery_worker';
 my %names;    # of running workers, by process id
 my $owner = $$;
 
