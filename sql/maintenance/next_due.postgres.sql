@@ -31,7 +31,6 @@ begin
                     select h.finished_at from %1$I.cloaca_task_history h where h.queue = name.queue
                     order by h.finished_at, h.task limit 1) oldest),
                 (select f.until from %1$I.cloaca_finished_key f order by f.until limit 1),
-                (select s.next_at from %1$I.cloaca_schedule s where s.next_at is not null order by s.next_at limit 1),
                 (select e.deadline from %1$I.cloaca_execution e
                  where e.deadline is not null and e.finished_at is null order by e.deadline limit 1),
                 (select e.expires_at from %1$I.cloaca_execution e

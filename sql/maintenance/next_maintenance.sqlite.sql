@@ -29,6 +29,4 @@ select min(at) as at from (
     select min(deadline) from main.cloaca_execution where deadline is not null and finished_at is null
     union all
     select min(expires_at) from main.cloaca_execution where expires_at is not null
-    union all
-    select min(next_at) from main.cloaca_schedule where next_at is not null
 );

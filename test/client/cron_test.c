@@ -120,8 +120,7 @@ static void others_are_refused(void **state)
             fail_msg("\"%s\" is read", wrong[i]);
         }
     }
-    memset(text, ' ', sizeof(text));
-    memcpy(text, "* * * * *", 9);
+    snprintf(text, sizeof(text), "%-*s", CLO_CRON_LENGTH + 1, "* * * * *");
     assert_null(clo_cron_read(text, CLO_CRON_LENGTH, &cron));
     assert_non_null(clo_cron_read(text, CLO_CRON_LENGTH + 1, &cron));
     /* The text need not end with a zero. */
