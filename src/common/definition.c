@@ -333,13 +333,12 @@ static bool check_condition(checker *self, const task *one, clo_span condition)
     const clo_span dependencies = clo_json_member(one->text, QUOTED("dependencies"));
     clo_span kind, test;
 
-    if (!is_condition(condition)) {
+    if (!is_condition(condition) || !only_member(condition, &kind, &test)) {
         return refuse(self,
                       "A condition of the trigger of task \"%s\" must have one of task_success, task_failed, task_skipped and "
                       "context_value, the last with key, operator and value.",
                       text_of(self, one->name));
     }
-    only_member(condition, &kind, &test);
     if (*test.text == '"' && (dependencies.text == NULL || !clo_json_contains(dependencies, test))) {
         return refuse(self, "The trigger of task \"%s\" asks for \"%s\", which is none of its dependencies.",
                       text_of(self, one->name), text_of(self, test));
