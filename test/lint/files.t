@@ -103,7 +103,7 @@ sub enumerators {
 sub tables {
     my ($file) = @_;
     my $text = parts::read_file($file) =~ s/--.*//gr;
-    my @problems = map { "has $_" } $text =~ /\b(trigger|unlogged|inherits|serial|bigserial|uuid|temporary|references)\b/ig;
+    my @problems = map { "has $_" } $text =~ /\b(create\s+(?:constraint\s+)?trigger|unlogged|inherits|serial|bigserial|uuid|temporary|references)\b/ig;
     for my $statement (grep { /\S/ } split /;\s*$/m, $text) {
         my $what = (split /\n/, $statement =~ s/^\s+//r, 2)[0];
         push @problems, "$what: no primary key" if $statement =~ /create table/ && $statement !~ /primary key/;
