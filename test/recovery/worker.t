@@ -116,6 +116,14 @@ subtest 'the time of an execution is over' => sub {
     comes("select state = 'failed' and error = 'timed out' from cloaca_default.cloaca_execution", 'it fails without a call');
 };
 
+subtest 'a schedule' => sub {
+    recovery::must($url, "select cloaca.create_schedule('tick', cron => '* * * * * *', task => 'tick', queue => 'ticks')");
+    comes("select count(*) >= 2 from cloaca_default.cloaca_task where name = 'tick'", 'fires, second by second, without a call');
+    is(recovery::must($url, "select count(*) - count(distinct scheduled_at) from cloaca_default.cloaca_firing"), 0, 'each once');
+    recovery::must($url, "select cloaca.delete_schedule('tick')");
+    recovery::must($url, "select cloaca.drop_queue('ticks', force => true)");
+};
+
 subtest 'asleep' => sub {
     is_asleep();
     my ($pid) = recovery::must($url, $worker);
