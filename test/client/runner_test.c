@@ -415,12 +415,12 @@ static void leases_are_extended(void **state)
     cloaca_error error;
 
     (void) state;
-    options.lease = SECOND;
+    options.lease = 2 * SECOND;
     enqueue(connection, queue, "x", NULL);
     runner = start(&options, "x", work_on);
     await(&seen.started, 1);
-    /* Three times as long as the lease. */
-    for (int i = 0; i < 30; i++) {
+    /* Twice as long as the lease. */
+    for (int i = 0; i < 40; i++) {
         poll(NULL, 0, 100);
         assert_ok(cloaca_claim(connection, queue, "thief", 1, SECOND, &tasks, &error));
         assert_int_equal(tasks->count, 0);
@@ -531,7 +531,8 @@ static void the_grace_ends(void **state)
     assert_ok(cloaca_runner_stop(runner, 0, &error));
     cloaca_runner_free(runner);
     assert_int_equal(seen.reason, CLOACA_STOP_RUNNER);
-    assert_int_equal(seen.events[CLOACA_EVENT_RELEASED], 1);
+    /* Twice when a claim that was under way got it again. */
+    assert_true(seen.events[CLOACA_EVENT_RELEASED] >= 1);
     assert_task(connection, task, "state", "ready");
     assert_task(connection, task, "attempt", "0");
     cloaca_close(connection);
@@ -767,6 +768,44 @@ static cloaca_job_outcome play(cloaca_job *job, void *user)
     }
     cloaca_job_set_result(job, "{\"done\": true}");
     return CLOACA_JOB_DONE;
+}
+
+/* Leaves its transaction open the first time: the step that was recorded in it is undone. */
+static cloaca_job_outcome step_in_transaction(cloaca_job *job, void *user)
+{
+    cloaca_error error;
+    cloaca *connection;
+    bool recorded;
+
+    (void) user;
+    assert_ok(cloaca_job_begin(job, &connection, &error));
+    assert_ok(cloaca_job_step(job, "effect", &recorded, NULL, &error));
+    assert_false(recorded);
+    assert_ok(cloaca_job_record_step(job, "effect", "1", NULL, &error));
+    assert_ok(cloaca_job_step(job, "effect", &recorded, NULL, &error));
+    assert_true(recorded);
+    if (cloaca_job_attempt(job) == 1) {
+        cloaca_job_retry_in(job, 0);
+        return CLOACA_JOB_RETRY;
+    }
+    assert_ok(cloaca_job_commit(job, NULL, &error));
+    return CLOACA_JOB_DONE;
+}
+
+static void steps_join_the_transaction(void **state)
+{
+    static const char *const queue = "steps";
+    cloaca *connection = open_here();
+    const cloaca_runner_options options = options_for(&queue);
+    cloaca_runner *runner;
+
+    (void) state;
+    enqueue(connection, queue, "x", NULL);
+    runner = start(&options, "x", step_in_transaction);
+    await(&seen.events[CLOACA_EVENT_COMPLETED], 1);
+    stop(runner);
+    assert_int_equal(seen.events[CLOACA_EVENT_RETRIED], 1);
+    cloaca_close(connection);
 }
 
 static void define(cloaca *connection, const char *name, const char *definition)
@@ -1073,7 +1112,7 @@ static int use_server(void **state)
         cmocka_unit_test(work_commits_with_its_task), cmocka_unit_test(crashes_are_recovered),                                 \
         cmocka_unit_test(maintenance_is_done), cmocka_unit_test(what_is_refused), cmocka_unit_test(workflows_are_executed),    \
         cmocka_unit_test(signals_resume_tasks), cmocka_unit_test(executions_are_managed),                                      \
-        cmocka_unit_test(a_stop_ends_waits_for_executions)
+        cmocka_unit_test(a_stop_ends_waits_for_executions), cmocka_unit_test(steps_join_the_transaction)
 
 int main(void)
 {
