@@ -238,10 +238,16 @@ static int print_execution(const struct invocation *invocation, cloaca *connecti
 static int watch_execution(struct watch *watch)
 {
     int outcome = STATUS_OK;
+    int64_t begun = monotonic_now();
     int status = look(watch);
 
     while (status == STATUS_OK && !watch->ended) {
-        status = wait_for_end(watch->invocation, watch->connection, watch->execution, LOOK_EVERY, &watch->ended, &outcome);
+        /* Of a large execution a look takes long: it is to take no more than a fifth of the time. */
+        int64_t pause = 4 * (monotonic_now() - begun);
+
+        status = wait_for_end(watch->invocation, watch->connection, watch->execution, pause > LOOK_EVERY ? pause : LOOK_EVERY,
+                              &watch->ended, &outcome);
+        begun = monotonic_now();
         if (status == STATUS_OK)
             status = look(watch);
     }
