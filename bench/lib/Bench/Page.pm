@@ -25,7 +25,7 @@ sub write_docs {
 }
 
 sub scenarios {
-    return grep { -e "$results/$_.csv" } qw(lifecycle enqueue wal held queues waiters backlog sqlite);
+    return grep { -e "$results/$_.csv" } qw(lifecycle enqueue wal held queues waiters backlog workflow sqlite);
 }
 
 sub machine {
