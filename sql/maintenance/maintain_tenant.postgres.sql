@@ -8,7 +8,10 @@ create type cloaca.maintenance_counts as (
     dead      bigint,
     cancelled bigint,
     trimmed   bigint,
-    keys      bigint
+    keys      bigint,
+    fired     bigint,
+    timed_out bigint,
+    removed   bigint
 );
 
 create function cloaca.maintain_tenant(tenant text, max integer, at timestamptz) returns cloaca.maintenance_counts
@@ -94,9 +97,9 @@ begin
         )
         select count(*) from gone
         $query$, tenant) into counts.keys using at, max;
-    perform cloaca.fire_due(tenant, max, at);
-    perform cloaca.end_late_executions(tenant, max, at);
-    perform cloaca.remove_executions(tenant, max, at);
+    counts.fired := cloaca.fire_due(tenant, max, at);
+    counts.timed_out := cloaca.end_late_executions(tenant, max, at);
+    counts.removed := cloaca.remove_executions(tenant, max, at);
     perform cloaca.estimate_queues(tenant, at);
     return counts;
 end

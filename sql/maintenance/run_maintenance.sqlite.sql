@@ -1,4 +1,4 @@
--- @function run_maintenance(max integer = 1000) -> expired bigint, dead bigint, cancelled bigint, trimmed bigint, keys bigint
+-- @function run_maintenance(max integer = 1000) -> expired bigint, dead bigint, cancelled bigint, trimmed bigint, keys bigint, fired bigint, timed_out bigint, removed bigint
 --
 -- The scratch table holds what was found, for the statements that act on it and for the answer.
 
@@ -158,5 +158,6 @@ on conflict (queue) do update set ready = excluded.ready, scheduled = excluded.s
 
 select count(*) filter (where outcome = 'expired') as expired, count(*) filter (where outcome = 'dead') as dead,
     count(*) filter (where outcome = 'cancelled') as cancelled, count(*) filter (where outcome = 'trimmed') as trimmed,
-    sum(task) filter (where outcome = 'keys') as keys
+    sum(task) filter (where outcome = 'keys') as keys, coalesce(sum(task) filter (where outcome = 'fired'), 0) as fired,
+    count(*) filter (where outcome = 'late') as timed_out, count(*) filter (where outcome = 'removed') as removed
 from main.cloaca_scratch;
