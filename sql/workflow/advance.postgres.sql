@@ -2,7 +2,8 @@
 --
 -- Goes on from tasks of executions that have ended: counts down what depends on them, and whatever has nothing left to wait for is
 -- ready or skipped, and then what depends on the skipped ones. Executions whose last task has ended end. Costs what the dependents
--- are, however many tasks there are besides.
+-- are, however many tasks there are besides: `offset 0` has them found one by one, where a planner without statistics would rather read
+-- all tasks of the execution and join them.
 --
 -- Dependents are locked in the order of their ranks and ids, then executions, by everybody: so nobody waits in a circle. What depends on a
 -- skipped task has a greater rank than that; so those of the lowest rank come first, and the others wait for their turn in `later`.
@@ -27,13 +28,16 @@ begin
             with ended as materialized (
                 select n.execution, e.workflow, w.dependents from %1$I.cloaca_execution_task n
                 join %1$I.cloaca_execution e on e.id = n.execution
-                join %1$I.cloaca_workflow_task w on w.workflow = e.workflow and w.n = n.n
+                cross join lateral (
+                    select w.dependents from %1$I.cloaca_workflow_task w where w.workflow = e.workflow and w.n = n.n offset 0) w
                 where n.task = any ($1[1]::bigint[])
             ), waiting as materialized (
                 select w.task, w.rank, sum(w.ended)::integer as ended from (
                     select d.task, v.rank, 1 as ended from ended f cross join lateral unnest(f.dependents) as x (n)
-                    join %1$I.cloaca_execution_task d on d.execution = f.execution and d.n = x.n
-                    join %1$I.cloaca_workflow_task v on v.workflow = f.workflow and v.n = x.n
+                    cross join lateral (
+                        select d.task from %1$I.cloaca_execution_task d where d.execution = f.execution and d.n = x.n offset 0) d
+                    cross join lateral (
+                        select v.rank from %1$I.cloaca_workflow_task v where v.workflow = f.workflow and v.n = x.n offset 0) v
                     union all
                     select l.task, l.rank, l.ended 
                     from unnest($1[2]::bigint[], $1[3]::integer[], $1[4]::integer[]) as l (task, rank, ended)
