@@ -4,7 +4,7 @@
 # execution has ended as it must, nothing is stuck, and each task had its effect once, under a lease that was valid.
 #
 #   WORKFLOW_KILL_SECONDS=12   how long to kill; 120 for a whole run
-#   WORKFLOW_EXECUTIONS=300    1000 for a whole run
+#   WORKFLOW_EXECUTIONS=600    1000 for a whole run
 #   WORKFLOW_SEED=1            of the graphs and of what is killed
 use strict;
 use warnings;
@@ -20,7 +20,7 @@ recovery::build();
 $recovery::program = 'build/test/recovery_flows';
 my $url = recovery::postgres_url();
 my $seconds = $ENV{WORKFLOW_KILL_SECONDS} || 12;
-my $executions = $ENV{WORKFLOW_EXECUTIONS} || 300;
+my $executions = $ENV{WORKFLOW_EXECUTIONS} || 600;
 my $seed = $ENV{WORKFLOW_SEED} || 1;
 my $workers = 8;
 srand($seed);
