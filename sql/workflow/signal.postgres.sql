@@ -38,10 +38,11 @@ begin
         )
         insert into %1$I.cloaca_pending_signal (execution, sent_at, name, payload) values ($1, $2, $3, $4) returning id
         $query$, tenant) into sent using signal.execution, at, signal.name, signal.payload;
+    -- A task that somebody is claiming, since its time is over, will ask by itself; and its worker may need the execution to do so.
     execute format($query$
         select t.id, t.queue, t.priority
         from %1$I.cloaca_execution_task n join %1$I.cloaca_task t on t.id = n.task and t.lease_id is null
-        where n.execution = $1 and n.state = 'ready' and n.awaits = $2 order by n.n limit 1 for update of t
+        where n.execution = $1 and n.state = 'ready' and n.awaits = $2 order by n.n limit 1 for update of t skip locked
         $query$, tenant) into woken using signal.execution, signal.name;
     if woken.id is not null then
         at := cloaca.hold_task(tenant, signal.execution, woken.id, at, null);
