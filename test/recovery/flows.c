@@ -39,6 +39,7 @@ static void treat(char tasks[][24], char leases[][24], int count);
 static void treat_one(const char *task, const char *lease_id);
 static void complete(const char *task, const char *lease_id);
 static void complete_together(char tasks[][24], char leases[][24], int count);
+static void join(char *array, size_t size, char numbers[][24], int count);
 static void control(void);
 static PGresult *call(const char *query, int count, ...);
 static bool run(const char *query, int count, ...);
@@ -168,15 +169,11 @@ static void complete(const char *task, const char *lease_id)
 /* In one transaction, which may be given up: by one call or by several. */
 static void complete_together(char tasks[][24], char leases[][24], int count)
 {
-    char ids[MOST * 24] = "{", lease_ids[MOST * 24] = "{";
+    char ids[MOST * 24 + 2], lease_ids[MOST * 24 + 2];
     bool goes_on = run("begin", 0);
 
-    for (int i = 0; i < count; i++) {
-        strcat(strcat(ids, i ? "," : ""), tasks[i]);
-        strcat(strcat(lease_ids, i ? "," : ""), leases[i]);
-    }
-    strcat(ids, "}");
-    strcat(lease_ids, "}");
+    join(ids, sizeof(ids), tasks, count);
+    join(lease_ids, sizeof(lease_ids), leases, count);
     if (goes_on && chance(2)) {
         goes_on =
             run("with done as materialized (select p.task, p.lease_id, c.outcome "
@@ -198,6 +195,17 @@ static void complete_together(char tasks[][24], char leases[][24], int count)
         }
     }
     run(goes_on && chance(10) ? "commit" : "rollback", 0);
+}
+
+/* An array of SQL. */
+static void join(char *array, size_t size, char numbers[][24], int count)
+{
+    size_t length = 0;
+
+    for (int i = 0; i < count; i++) {
+        length += (size_t) snprintf(array + length, size - length, "%c%s", i ? ',' : '{', numbers[i]);
+    }
+    snprintf(array + length, size - length, "}");
 }
 
 /* Something with an execution. */
