@@ -19,12 +19,12 @@ my @headers = grep { !/^build/ } glob 'src/*/*.h test/client/*.h';
 
 quiet('clang-format', 'clang-format', '--dry-run', '-Werror', @sources, @headers);
 for my $compiler ('gcc', 'clang') {
-    quiet("$compiler $_", $compiler, '-fsyntax-only', qw(-O2 -Wall -Wextra -Wstrict-prototypes -Werror), pedantry($_),
-        @{ $flags{$_} }, $_) for @sources;
+    all_quiet(map { ["$compiler $_", $compiler, '-fsyntax-only', qw(-O2 -Wall -Wextra -Wstrict-prototypes -Werror), pedantry($_),
+        @{ $flags{$_} }, $_] } @sources);
 }
 quiet('cppcheck', 'cppcheck', qw(--quiet -j2 --std=c11 --inline-suppr --error-exitcode=1), '--enable=warning,performance,portability',
     qw(--suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches), qw(-Ibuild -Isrc -Isrc/client), @sources);
-quiet("clang-tidy $_", 'clang-tidy', '--quiet', $_, '--', @{ $flags{$_} }) for @sources;
+all_quiet(map { ["clang-tidy $_", 'clang-tidy', '--quiet', $_, '--', @{ $flags{$_} }] } @sources);
 done_testing();
 
 # PostgreSQL's callbacks have parameters that not every one uses.
@@ -33,10 +33,24 @@ sub pedantry {
     return $source =~ m{^src/extension/} ? '-Wno-unused-parameter' : ();
 }
 
-# A test that passes when the command succeeds, and shows what it says otherwise.
+# Tests that pass when their commands succeed, and show what they say otherwise. As many run at a time as there are processors.
+sub all_quiet {
+    my @waiting = @_;
+    my @running;
+
+    chomp(my $processors = `nproc` || 1);
+    while (@waiting || @running) {
+        while (@waiting && @running < $processors) {
+            my ($name, @command) = @{ shift @waiting };
+            open my $pipe, '-|', 'sh', '-c', '"$0" "$@" 2>&1', @command or die $!;
+            push @running, [$name, $pipe];
+        }
+        my ($name, $pipe) = @{ shift @running };
+        my @said = <$pipe>;
+        ok(close($pipe), $name) or diag(@said);
+    }
+}
+
 sub quiet {
-    my ($name, @command) = @_;
-    open my $pipe, '-|', 'sh', '-c', '"$0" "$@" 2>&1', @command or die $!;
-    my @said = <$pipe>;
-    ok(close($pipe), $name) or diag(@said);
+    all_quiet([@_]);
 }
