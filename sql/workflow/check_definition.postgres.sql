@@ -23,7 +23,9 @@ begin
         when coalesce(jsonb_typeof(definition -> 'tasks'), 'null') <> 'array'
             or jsonb_array_length(definition -> 'tasks') not between 1 and 10000 then 'The tasks must be an array of 1 to 10000 tasks.'
         when not cloaca.is_name(definition -> 'queue') then 'The queue must have 1 to 200 bytes and no control characters.'
-        when not cloaca.is_number(definition -> 'timeout', 0, 315576000) or definition -> 'timeout' = '0' then
+        when not cloaca.is_number(definition -> 'timeout', 0, 315576000) then
+            'The timeout must be a number of seconds, more than 0 and at most 315576000.'
+        when round((definition ->> 'timeout')::numeric, 6) = 0 then
             'The timeout must be a number of seconds, more than 0 and at most 315576000.'
         when not cloaca.is_number(definition -> 'retention', 0, 315576000) then
             'The retention must be a number of seconds from 0 to 315576000.'

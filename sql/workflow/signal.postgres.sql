@@ -1,7 +1,7 @@
 -- @function signal(execution bigint, name text, payload jsonb = null) -> signal bigint
 --
--- Sends a signal to an execution, in the caller's transaction. A task that awaits it is claimable at once; else it is kept for the first
--- one that will. Signals of one name are received in the order in which they were sent.
+-- Sends a signal to an execution, in the caller's transaction. The tasks that await it are claimable at once, and the first that asks
+-- receives it; it is kept until one does. Signals of one name are received in the order in which they were sent.
 --
 -- execution: the execution
 -- name: the signal, 1 to 200 bytes
@@ -19,6 +19,7 @@ declare
     at timestamptz := cloaca.now();
     state text;
     sent bigint;
+    due timestamptz;
     woken record;
 begin
     perform cloaca.check_name(signal.name, 'signal name');
@@ -39,18 +40,18 @@ begin
         insert into %1$I.cloaca_pending_signal (execution, sent_at, name, payload) values ($1, $2, $3, $4) returning id
         $query$, tenant) into sent using signal.execution, at, signal.name, signal.payload;
     -- A task that somebody is claiming, since its time is over, will ask by itself; and its worker may need the execution to do so.
-    execute format($query$
+    for woken in execute format($query$
         select t.id, t.queue, t.priority
         from %1$I.cloaca_execution_task n join %1$I.cloaca_task t on t.id = n.task and t.lease_id is null
-        where n.execution = $1 and n.state = 'ready' and n.awaits = $2 order by n.n limit 1 for update of t skip locked
-        $query$, tenant) into woken using signal.execution, signal.name;
-    if woken.id is not null then
-        at := cloaca.hold_task(tenant, signal.execution, woken.id, at, null);
-        execute format('update %I.cloaca_task t set run_at = $2 where t.id = $1', tenant) using woken.id, at;
-        if at < 'infinity' then
-            perform cloaca.note_ready(tenant, woken.queue, woken.priority, at, woken.id, 1);
+        where n.execution = $1 and n.state = 'ready' and n.awaits = $2 order by t.id for update of t skip locked
+        $query$, tenant) using signal.execution, signal.name
+    loop
+        due := cloaca.hold_task(tenant, signal.execution, woken.id, at, null);
+        execute format('update %I.cloaca_task t set run_at = $2 where t.id = $1', tenant) using woken.id, due;
+        if due < 'infinity' then
+            perform cloaca.note_ready(tenant, woken.queue, woken.priority, due, woken.id, 1);
         end if;
-    end if;
+    end loop;
     return query select sent;
 end
 $$;

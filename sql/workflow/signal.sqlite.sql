@@ -1,6 +1,6 @@
 -- @function signal(execution bigint, name text, payload jsonb = null) -> signal bigint
 --
--- The scratch row has the task that is to receive it, if one waits.
+-- The scratch rows have the tasks that wait for it: the first that asks receives it, for another may end without asking.
 
 -- @raise invalid_name
 select 'The signal name must have 1 to 200 bytes and no control characters.' as detail
@@ -21,18 +21,17 @@ insert into main.cloaca_execution_event (execution, at, state, name) values (:ex
 
 delete from main.cloaca_scratch;
 
-insert into main.cloaca_scratch (task, outcome)
-select n.task, (select state from main.cloaca_execution where id = :execution)
+insert into main.cloaca_scratch (task)
+select n.task
 from main.cloaca_execution_task n cross join main.cloaca_task t on t.id = n.task
-where n.execution = :execution and n.state = 'ready' and n.awaits = :name and t.lease_id is null
-order by n.n limit 1;
+where n.execution = :execution and n.state = 'ready' and n.awaits = :name and t.lease_id is null;
 
-update main.cloaca_task set run_at = case (select outcome from main.cloaca_scratch) when 'paused' then 9223372036854775807 else :now end
-where id = (select task from main.cloaca_scratch);
+update main.cloaca_task set run_at = case (select state from main.cloaca_execution where id = :execution) when 'paused' then 9223372036854775807 else :now end
+where id in (select task from main.cloaca_scratch);
 
 update main.cloaca_execution_task set awaits = null,
-    held_run_at = case (select outcome from main.cloaca_scratch) when 'paused' then :now end
-where task = (select task from main.cloaca_scratch);
+    held_run_at = case (select state from main.cloaca_execution where id = :execution) when 'paused' then :now end
+where task in (select task from main.cloaca_scratch);
 
 insert into main.cloaca_pending_signal (execution, sent_at, name, payload) values (:execution, :now, :name, :payload);
 

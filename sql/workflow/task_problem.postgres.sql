@@ -28,7 +28,9 @@ begin
             format('The priority of task "%s" must be an integer from -32768 to 32767.', name)
         when not cloaca.is_number(task -> 'max_attempts', 1, 1000000, true) then
             format('The max_attempts of task "%s" must be an integer from 1 to 1000000.', name)
-        when not cloaca.is_number(task -> 'timeout', 0, 315576000) or task -> 'timeout' = '0' then
+        when not cloaca.is_number(task -> 'timeout', 0, 315576000) then
+            format('The timeout of task "%s" must be a number of seconds, more than 0 and at most 315576000.', name)
+        when round((task ->> 'timeout')::numeric, 6) = 0 then
             format('The timeout of task "%s" must be a number of seconds, more than 0 and at most 315576000.', name)
         when not cloaca.is_retry(task -> 'retry') then format('The retry policy of task "%s" is none; see enqueue.', name)
         when jsonb_typeof(task -> 'input') <> 'object' then format('The input of task "%s" must be an object.', name)

@@ -618,8 +618,9 @@ static bool is_seconds(clo_span element, bool positive)
 {
     int order = 0;
 
+    /* Half a microsecond is rounded up. */
     return is_number(element, LITERAL("0"), LITERAL("315576000"), false) &&
-           !(positive && element.text != NULL && clo_json_compare(element, LITERAL("0"), &order) && order == 0);
+           !(positive && element.text != NULL && clo_json_compare(element, LITERAL("0.0000005"), &order) && order < 0);
 }
 
 static bool is_text_list(clo_span element)

@@ -24,11 +24,13 @@
 #include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(cloaca_advance_later);
+PG_FUNCTION_INFO_V1(cloaca_advance_now);
 PG_FUNCTION_INFO_V1(cloaca_note_execution);
 
 /* Tasks that one call ended. All of it lives until the transaction ends. */
 typedef struct Ended {
-    int nesting; /* of the subtransaction */
+    int nesting;  /* of the subtransaction */
+    int advanced; /* of the subtransaction in which executions went on from them, 0 for none yet */
     Oid role;
     int context; /* of security */
     char *tenant;
@@ -38,6 +40,8 @@ typedef struct Ended {
 
 static List *all_ended; /* of Ended, in the order of their calls */
 
+static const Ended *first_waiting(void);
+static int count_waiting(void);
 static void advance(const Ended *ended, Datum *tasks, int count);
 static bool is_same_kind(const Ended *one, const Ended *other);
 static int compare_tasks(const void *one, const void *other);
@@ -54,6 +58,13 @@ Datum cloaca_advance_later(PG_FUNCTION_ARGS)
     deconstruct_array(tasks, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &ended->tasks, NULL, &ended->count);
     all_ended = lappend(all_ended, ended);
     MemoryContextSwitchTo(caller);
+    PG_RETURN_VOID();
+}
+
+/* advance_now() */
+Datum cloaca_advance_now(PG_FUNCTION_ARGS)
+{
+    cloaca_advance_ended();
     PG_RETURN_VOID();
 }
 
@@ -77,27 +88,25 @@ CloacaQueue cloaca_execution_queue(Oid schema, int64 execution)
 /* Tasks of the same role and tenant go together, in the order of their ids. What is ended meanwhile comes after. */
 void cloaca_advance_ended(void)
 {
-    while (all_ended != NIL) {
-        List *left = all_ended;
-        const Ended *first = linitial(left);
-        Datum *tasks = NULL;
+    const Ended *first;
+
+    while ((first = first_waiting()) != NULL) {
+        Datum *tasks = palloc(count_waiting() * sizeof(Datum));
         int count = 0;
         ListCell *cell;
 
-        all_ended = NIL;
-        foreach (cell, left) {
-            const Ended *ended = lfirst(cell);
+        foreach (cell, all_ended) {
+            Ended *ended = lfirst(cell);
 
-            if (!is_same_kind(first, ended))
-                continue;
-            tasks = tasks ? repalloc(tasks, (count + ended->count) * sizeof(Datum)) : palloc(ended->count * sizeof(Datum));
-            memcpy(tasks + count, ended->tasks, ended->count * sizeof(Datum));
-            count += ended->count;
-            left = foreach_delete_current(left, cell);
+            if (ended->advanced == 0 && is_same_kind(first, ended)) {
+                memcpy(tasks + count, ended->tasks, ended->count * sizeof(Datum));
+                count += ended->count;
+                ended->advanced = GetCurrentTransactionNestLevel();
+            }
         }
         qsort(tasks, count, sizeof(Datum), compare_tasks);
         advance(first, tasks, count);
-        all_ended = list_concat(left, all_ended);
+        pfree(tasks);
     }
 }
 
@@ -108,8 +117,12 @@ void cloaca_forget_ended(int nesting)
     if (nesting <= 1)
         all_ended = NIL;
     foreach (cell, all_ended) {
-        if (((Ended *) lfirst(cell))->nesting >= nesting)
+        Ended *ended = lfirst(cell);
+
+        if (ended->nesting >= nesting)
             all_ended = foreach_delete_current(all_ended, cell);
+        else if (ended->advanced >= nesting)
+            ended->advanced = 0;
     }
 }
 
@@ -121,7 +134,34 @@ void cloaca_keep_ended(int nesting)
         Ended *ended = lfirst(cell);
 
         ended->nesting = Min(ended->nesting, nesting - 1);
+        ended->advanced = Min(ended->advanced, nesting - 1);
     }
+}
+
+static const Ended *first_waiting(void)
+{
+    ListCell *cell;
+
+    foreach (cell, all_ended) {
+        if (((const Ended *) lfirst(cell))->advanced == 0)
+            return lfirst(cell);
+    }
+    return NULL;
+}
+
+/* How many tasks. */
+static int count_waiting(void)
+{
+    int count = 0;
+    ListCell *cell;
+
+    foreach (cell, all_ended) {
+        const Ended *ended = lfirst(cell);
+
+        if (ended->advanced == 0)
+            count += ended->count;
+    }
+    return count;
 }
 
 static void advance(const Ended *ended, Datum *tasks, int count)
