@@ -2,14 +2,14 @@
 # Every scenario on every backend, in a database of its own, against its one expected output, byte for byte. Backends: the extension and
 # the script without library on the server of PGHOST, a SQLite file, and SQLite in memory.
 #
-#   backends.t [scenario...]     only these; what a backend said is left in build/conformance
+#   backends.t [scenario...]     only these; what a backend said is left in build/conformance (and there in a folder for the mode)
 use strict;
 use warnings;
 use File::Basename qw(basename);
 use Test::More;
 
 my $runner = 'build/test/conformance';
-my $said = 'build/conformance';
+my $said = join '/', 'build/conformance', $ENV{CLOACA_MODE} // ();
 my @scenarios = @ARGV ? @ARGV : sort glob 'test/conformance/*.scenario';
 my %backend = (
     extension => sub { postgres('extension', $_[0], '-c', 'create extension cloaca') },
