@@ -10,10 +10,6 @@
 create function cloaca.advance(tenant text, tasks bigint[], at timestamptz) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
-set jit = off
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 #variable_conflict use_column
 declare

@@ -16,10 +16,6 @@ create type cloaca.ended_task as (
 create function cloaca.end_tasks(tenant text, ends cloaca.ended_task[], at timestamptz) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
-set jit = off
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 #variable_conflict use_column
 declare

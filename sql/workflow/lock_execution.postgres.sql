@@ -4,8 +4,6 @@
 create function cloaca.lock_execution(tenant text, execution bigint) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
-set jit = off
-set enable_seqscan = off
 as $$
 #variable_conflict use_column
 begin

@@ -3,7 +3,9 @@
  *
  * PL/pgSQL plans a dynamic statement at each execution, and the statements by which executions go on take far longer to plan
  * than to run. Here the text of a statement, with %1$I for the tenant's schema, leads to its plan. A plan is generic: its
- * statements find all rows by keys, whatever the arguments are. It is made again when a table has changed, as every saved plan.
+ * statements find all rows by keys, whatever the arguments are. What else a planner might think of, for tables that are empty
+ * as yet, is switched off while it plans; that raises the cost it expects beyond every limit of JIT compilation, which is
+ * switched off, too. A plan is made again when a table has changed, as every saved plan.
  *
  * Runs in the backend of the caller, with its rights, which are checked at each execution.
  */
@@ -17,7 +19,9 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/plancache.h"
 #include "utils/tuplestore.h"
 
 PG_FUNCTION_INFO_V1(cloaca_query);
@@ -42,6 +46,8 @@ static Statement *find_statement(const text *template, const text *tenant);
 static Statement *choose(Statement *set);
 static void forget(Statement *statement);
 static SPIPlanPtr prepare(const text *template, const text *tenant);
+static bool is_planned(SPIPlanPtr plan);
+static int plan_by_keys(void);
 static bool is_text(const text *one, const text *other);
 static text *keep(const text *value);
 static void return_rows(Tuplestorestate *rows, TupleDesc type);
@@ -63,7 +69,11 @@ Datum cloaca_query(PG_FUNCTION_ARGS)
     statement->depth++;
     PG_TRY();
     {
+        int nesting = is_planned(statement->plan) ? 0 : plan_by_keys();
+
         result = SPI_execute_plan(statement->plan, arguments, nulls, false, 0);
+        if (nesting > 0)
+            AtEOXact_GUC(true, nesting);
     }
     PG_FINALLY();
     {
@@ -156,6 +166,25 @@ static SPIPlanPtr prepare(const text *template, const text *tenant)
     if (plan == NULL || SPI_keepplan(plan) != 0)
         elog(ERROR, "could not prepare a statement: %s", SPI_result_code_string(SPI_result));
     return plan;
+}
+
+/* Whether the next execution takes the plan of the last one. */
+static bool is_planned(SPIPlanPtr plan)
+{
+    const CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+
+    return source->is_valid && source->gplan && source->gplan->is_valid;
+}
+
+/* Until the level of settings that it returns is ended. */
+static int plan_by_keys(void)
+{
+    static const char *const names[] = {"jit", "enable_seqscan", "enable_hashjoin", "enable_mergejoin"};
+    int nesting = NewGUCNestLevel();
+
+    for (size_t i = 0; i < lengthof(names); i++)
+        (void) set_config_option(names[i], "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+    return nesting;
 }
 
 static bool is_text(const text *one, const text *other)
