@@ -34,8 +34,7 @@ begin
     perform cloaca.check_max(execution_events.max);
     execute format('select e.workflow from %I.cloaca_execution e where e.id = $1', tenant) into workflow using execution_events.execution;
     if workflow is null then
-        perform cloaca.raise_condition('unknown_execution',
-            format('There is no execution %s.', coalesce(execution_events.execution::text, 'null')));
+        perform cloaca.refuse_execution(execution_events.execution);
     end if;
     return query execute format($query$
         select v.id, v.at, v.task, coalesce(v.name, (

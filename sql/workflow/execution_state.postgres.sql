@@ -23,8 +23,7 @@ begin
                 into state using execution_state.execution;
             is_locked := true;
             if state is null then
-                perform cloaca.raise_condition('unknown_execution',
-                    format('There is no execution %s.', coalesce(execution_state.execution::text, 'null')));
+                perform cloaca.refuse_execution(execution_state.execution);
             end if;
             perform cloaca.lock_execution_tasks(tenant, execution_state.execution);
             return state;

@@ -12,8 +12,7 @@ begin
     execute format('select e.state from %I.cloaca_execution e where e.id = $1', cloaca.current_tenant())
         into state using final_state.execution;
     if state is null then
-        perform cloaca.raise_condition('unknown_execution',
-            format('There is no execution %s.', coalesce(final_state.execution::text, 'null')));
+        perform cloaca.refuse_execution(final_state.execution);
     end if;
     return case when state in ('completed', 'failed', 'cancelled') then state end;
 end

@@ -16,8 +16,7 @@ as $$
 begin
     return query select i.* from cloaca.execution_info(cloaca.current_tenant(), get_execution.execution) i;
     if not found then
-        perform cloaca.raise_condition('unknown_execution',
-            format('There is no execution %s.', coalesce(get_execution.execution::text, 'null')));
+        perform cloaca.refuse_execution(get_execution.execution);
     end if;
 end
 $$;

@@ -49,8 +49,7 @@ begin
     execute format('select e.workflow from %I.cloaca_execution e where e.id = $1', tenant)
         into workflow using list_execution_tasks.execution;
     if workflow is null then
-        perform cloaca.raise_condition('unknown_execution',
-            format('There is no execution %s.', coalesce(list_execution_tasks.execution::text, 'null')));
+        perform cloaca.refuse_execution(list_execution_tasks.execution);
     end if;
     return query execute format($query$
         select x.n, x.name, x.task, x.state, x.handler, x.queue, array(

@@ -28,8 +28,7 @@ begin
     end if;
     execute format('select e.state from %I.cloaca_execution e where e.id = $1 for no key update', tenant) into state using signal.execution;
     if state is null then
-        perform cloaca.raise_condition('unknown_execution',
-            format('There is no execution %s.', coalesce(signal.execution::text, 'null')));
+        perform cloaca.refuse_execution(signal.execution);
     end if;
     perform cloaca.refuse_finished(signal.execution, state);
 
