@@ -16,7 +16,7 @@
  *
  * Runs in the backend of the caller, with its rights. Locks: cloaca_task ROW EXCLUSIVE, and the rows that it takes.
  */
-#include "extension.h"
+#include "execution.h"
 
 #include "access/genam.h"
 #include "access/xact.h"
@@ -100,9 +100,7 @@ typedef struct Claim {
     Tuplestorestate *rows;
     TupleDesc row_type;
     int found;
-    Datum *started; /* tasks of executions, with those and their attempts */
-    Datum *executions;
-    Datum *attempts;
+    CloacaStarted *started; /* tasks of executions */
     int started_count;
     TimestampTz due; /* a probe's: when the next task is */
 } Claim;
@@ -130,7 +128,6 @@ static bool has_time(const Claim *claim);
 static bool update(Claim *claim);
 static Datum expired_errors(const Claim *claim);
 static void add_started(Claim *claim, const Datum *values);
-static void tell_started(Claim *claim);
 static void add_row(Claim *claim, const Datum *values, const bool *nulls);
 static int64 new_lease_id(void);
 static CloacaKey after(CloacaKey key);
@@ -147,7 +144,7 @@ Datum cloaca_claim(PG_FUNCTION_ARGS)
     cloaca_claim_begins();
     run(&claim);
     if (claim.started_count > 0)
-        tell_started(&claim);
+        cloaca_tell_started(&claim.tables, claim.started, claim.started_count, claim.worker, claim.now);
     cloaca_claim_ends();
     cloaca_close_tables(&claim.tables);
     cloaca_direct_count++;
@@ -510,40 +507,12 @@ static Datum expired_errors(const Claim *claim)
     return errors;
 }
 
-/* Remembers a task of an execution, to be told of by tell_started. */
 static void add_started(Claim *claim, const Datum *values)
 {
-    if (claim->started_count == 0) {
-        claim->started = palloc(claim->max * sizeof(Datum));
-        claim->executions = palloc(claim->max * sizeof(Datum));
-        claim->attempts = palloc(claim->max * sizeof(Datum));
-    }
-    claim->started[claim->started_count] = values[TASK_ID - 1];
-    claim->executions[claim->started_count] = values[TASK_EXECUTION - 1];
-    claim->attempts[claim->started_count++] = values[TASK_ATTEMPT - 1];
-}
-
-/* The executions of claimed tasks know that they run. */
-static void tell_started(Claim *claim)
-{
-    static SPIPlanPtr plan;
-    Oid types[] = {TEXTOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TEXTOID, TIMESTAMPTZOID};
-    int count = claim->started_count;
-    Datum arguments[] = {
-        CStringGetTextDatum(NameStr(claim->tables.schema)),
-        PointerGetDatum(construct_array(claim->executions, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
-        PointerGetDatum(construct_array(claim->started, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
-        PointerGetDatum(construct_array(claim->attempts, count, INT4OID, sizeof(int32), true, TYPALIGN_INT)),
-        PointerGetDatum(claim->worker),
-        TimestampTzGetDatum(claim->now),
-    };
-    char nulls[] = {' ', ' ', ' ', ' ', claim->worker ? ' ' : 'n', ' '};
-
-    SPI_connect();
-    cloaca_prepare(&plan, "select cloaca.tell_started($1, $2, $3, $4, $5, $6)", lengthof(types), types);
-    if (SPI_execute_plan(plan, arguments, nulls, false, 0) != SPI_OK_SELECT)
-        elog(ERROR, "unexpected answer of tell_started");
-    SPI_finish();
+    if (claim->started_count == 0)
+        claim->started = palloc(claim->max * sizeof(CloacaStarted));
+    claim->started[claim->started_count++] = (CloacaStarted){
+        DatumGetInt64(values[TASK_EXECUTION - 1]), DatumGetInt64(values[TASK_ID - 1]), DatumGetInt32(values[TASK_ATTEMPT - 1])};
 }
 
 static void add_row(Claim *claim, const Datum *values, const bool *nulls)

@@ -22,10 +22,14 @@
 #define compat_schema_aclcheck(schema, role, mode) object_aclcheck(NamespaceRelationId, schema, role, mode)
 typedef TU_UpdateIndexes CompatUpdateIndexes;
 #define COMPAT_NO_INDEXES TU_None
+#define compat_insert_index_tuples(target, row, state, is_update, indexes)                                                     \
+    ExecInsertIndexTuples(target, row, state, is_update, false, NULL, NIL, (indexes) == TU_Summarizing)
 #else
 #define compat_schema_aclcheck(schema, role, mode) pg_namespace_aclcheck(schema, role, mode)
 typedef bool CompatUpdateIndexes;
 #define COMPAT_NO_INDEXES false
+#define compat_insert_index_tuples(target, row, state, is_update, indexes)                                                     \
+    ((void) (indexes), ExecInsertIndexTuples(target, row, state, is_update, false, NULL, NIL))
 #endif
 
 /* 16 lets a descent of a B-tree know the table, 17 takes away its snapshot. */

@@ -9,7 +9,7 @@
  * ids, so that two calls with the same tasks cannot deadlock. Waits for a transaction that has changed a row, and looks again
  * then.
  */
-#include "extension.h"
+#include "execution.h"
 
 #include "access/detoast.h"
 #include "catalog/pg_type.h"
@@ -42,16 +42,9 @@ typedef struct Finish {
     TimestampTz now;
     int64 locked; /* the execution that is locked, 0 for none */
 
-    /* tasks of executions that were finished */
+    CloacaEnded *ended; /* tasks of executions that were finished */
     int ended_count;
     int limit;
-    Datum *tasks;
-    Datum *outputs;
-    bool *no_outputs;
-    Datum *attempts;
-    Datum *workers;
-    bool *no_workers;
-    Datum *claims;
 } Finish;
 
 static bool is_small(FunctionCallInfo fcinfo, int number);
@@ -59,11 +52,7 @@ static bool begin(Finish *finish, int count);
 static void end(Finish *finish);
 static bool finish_one(Finish *finish, int64 task, int64 lease_id, Datum output, bool no_output);
 static bool may_finish(Finish *finish);
-static void lock_execution(Finish *finish, int64 execution);
 static void note_ended(Finish *finish, int64 task, Datum output, bool no_output);
-static void make_ended(Finish *finish);
-static void tell_executions(const Finish *finish);
-static Datum array_of(Datum *values, bool *nulls, int count, Oid type);
 static bool keeps_nothing(const CloacaTables *tables, CloacaRows *rows, Keeper *keeper);
 static CloacaPair *read_pairs(FunctionCallInfo fcinfo, int *count);
 static int finish_pairs(FunctionCallInfo fcinfo, Finish *finish, CloacaPair *pairs, int count);
@@ -128,7 +117,7 @@ static void end(Finish *finish)
 {
     cloaca_end_lookup(&finish->rows);
     if (finish->ended_count > 0)
-        tell_executions(finish);
+        cloaca_end_tasks(&finish->tables, finish->ended, finish->ended_count, finish->now);
     cloaca_close_tables(&finish->tables);
 }
 
@@ -151,8 +140,11 @@ static bool finish_one(Finish *finish, int64 task, int64 lease_id, Datum output,
         }
         /* It was changed while we waited, for the row or for its execution: by whom shows another snapshot. */
         cloaca_end_lookup(&finish->rows);
-        if (!has_none && execution != finish->locked)
-            lock_execution(finish, execution);
+        /* Before its tasks, as everywhere. */
+        if (!has_none && execution != finish->locked) {
+            cloaca_lock_execution(&finish->tables, execution);
+            finish->locked = execution;
+        }
         cloaca_begin_lookup(&finish->rows, &finish->tables);
     }
     return false;
@@ -170,91 +162,22 @@ static bool may_finish(Finish *finish)
            finish->now;
 }
 
-/* Before its tasks, as everywhere; and as everybody who completes does, so that they do not wait for each other. */
-static void lock_execution(Finish *finish, int64 execution)
-{
-    static SPIPlanPtr plan;
-    Oid types[] = {TEXTOID, INT8OID};
-    Datum arguments[] = {CStringGetTextDatum(NameStr(finish->tables.schema)), Int64GetDatum(execution)};
-
-    SPI_connect();
-    cloaca_prepare(&plan, "select cloaca.lock_execution($1, $2)", lengthof(types), types);
-    if (SPI_execute_plan(plan, arguments, NULL, false, 0) != SPI_OK_SELECT)
-        elog(ERROR, "unexpected answer of lock_execution");
-    SPI_finish();
-    finish->locked = execution;
-}
-
 static void note_ended(Finish *finish, int64 task, Datum output, bool no_output)
 {
     TupleTableSlot *slot = finish->rows.slot;
-    int n = finish->ended_count++;
+    CloacaEnded *ended;
 
-    if (n == 0)
-        make_ended(finish);
+    if (finish->ended_count == 0)
+        finish->ended = palloc(finish->limit * sizeof(CloacaEnded));
+    ended = &finish->ended[finish->ended_count++];
     slot_getsomeattrs(slot, TASK_ATTEMPT);
-    finish->tasks[n] = Int64GetDatum(task);
-    finish->outputs[n] = output;
-    finish->no_outputs[n] = no_output;
-    finish->attempts[n] = slot->tts_values[TASK_ATTEMPT - 1];
-    finish->no_workers[n] = slot->tts_isnull[TASK_WORKER - 1];
-    finish->workers[n] =
-        finish->no_workers[n] ? (Datum) 0 : PointerGetDatum(DatumGetTextPCopy(slot->tts_values[TASK_WORKER - 1]));
-    finish->claims[n] = slot->tts_values[TASK_CLAIMED_AT - 1];
-}
-
-static void make_ended(Finish *finish)
-{
-    finish->tasks = palloc(finish->limit * sizeof(Datum));
-    finish->outputs = palloc(finish->limit * sizeof(Datum));
-    finish->no_outputs = palloc(finish->limit * sizeof(bool));
-    finish->attempts = palloc(finish->limit * sizeof(Datum));
-    finish->workers = palloc(finish->limit * sizeof(Datum));
-    finish->no_workers = palloc(finish->limit * sizeof(bool));
-    finish->claims = palloc(finish->limit * sizeof(Datum));
-}
-
-static void tell_executions(const Finish *finish)
-{
-    static SPIPlanPtr plan;
-    int count = finish->ended_count;
-    Oid types[] = {TEXTOID,       INT8ARRAYOID, get_array_type(JSONBOID),
-                   INT4ARRAYOID,  TEXTARRAYOID, get_array_type(TIMESTAMPTZOID),
-                   TIMESTAMPTZOID};
-    Datum arguments[] = {
-        CStringGetTextDatum(NameStr(finish->tables.schema)),
-        array_of(finish->tasks, NULL, count, INT8OID),
-        array_of(finish->outputs, finish->no_outputs, count, JSONBOID),
-        array_of(finish->attempts, NULL, count, INT4OID),
-        array_of(finish->workers, finish->no_workers, count, TEXTOID),
-        array_of(finish->claims, NULL, count, TIMESTAMPTZOID),
-        TimestampTzGetDatum(finish->now),
-    };
-
-    CommandCounterIncrement();
-    PushActiveSnapshot(GetTransactionSnapshot());
-    SPI_connect();
-    cloaca_prepare(&plan,
-                   "select cloaca.end_tasks($1, array(select row(e.task, 'completed', e.output, null, e.attempt, e.worker, "
-                   "e.claimed_at)::cloaca.ended_task from unnest($2, $3, $4, $5, $6) "
-                   "as e (task, output, attempt, worker, claimed_at)), $7)",
-                   lengthof(types), types);
-    if (SPI_execute_plan(plan, arguments, NULL, false, 0) != SPI_OK_SELECT)
-        elog(ERROR, "unexpected answer of end_tasks");
-    SPI_finish();
-    PopActiveSnapshot();
-}
-
-static Datum array_of(Datum *values, bool *nulls, int count, Oid type)
-{
-    int dimensions[] = {count};
-    int lower_bounds[] = {1};
-    int16 length;
-    bool by_value;
-    char align;
-
-    get_typlenbyvalalign(type, &length, &by_value, &align);
-    return PointerGetDatum(construct_md_array(values, nulls, 1, dimensions, lower_bounds, type, length, by_value, align));
+    *ended = (CloacaEnded){.task = task,
+                           .attempt = DatumGetInt32(slot->tts_values[TASK_ATTEMPT - 1]),
+                           .no_output = no_output,
+                           .output = output,
+                           .claimed_at = DatumGetTimestampTz(slot->tts_values[TASK_CLAIMED_AT - 1])};
+    if (!slot->tts_isnull[TASK_WORKER - 1])
+        ended->worker = DatumGetTextPCopy(slot->tts_values[TASK_WORKER - 1]);
 }
 
 static bool keeps_nothing(const CloacaTables *tables, CloacaRows *rows, Keeper *keeper)

@@ -5,7 +5,7 @@
  * value of another kind replaces what came before it, so that of several values the last ones of one kind are what is merged.
  * Each document is read once, however many there are.
  */
-#include "extension.h"
+#include "execution.h"
 
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
@@ -45,30 +45,53 @@ static int compare_strings(const JsonbValue *one, const JsonbValue *other);
 /* merge(documents) */
 Datum cloaca_merge(PG_FUNCTION_ARGS)
 {
-    JsonbParseState *state = NULL;
     Datum *documents;
     bool *nulls;
     int count;
-    int given = 0;
-    JsonbValue *values;
-    JsonbValue *merged;
+    Datum merged;
 
     if (PG_ARGISNULL(0))
         PG_RETURN_NULL();
     deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), JSONBOID, -1, false, TYPALIGN_INT, &documents, &nulls, &count);
-    values = palloc(Max(1, count) * sizeof(JsonbValue));
     for (int i = 0; i < count; i++) {
-        if (!nulls[i])
-            documents[given++] = documents[i];
+        if (nulls[i])
+            documents[i] = (Datum) 0;
     }
-    if (given == 0)
+    merged = cloaca_merge_documents(documents, count);
+    if (merged == (Datum) 0)
         PG_RETURN_NULL();
-    if (given == 1)
-        PG_RETURN_DATUM(documents[0]);
-    for (int i = 0; i < given; i++)
-        values[i] = value_of(DatumGetJsonbP(documents[i]));
-    merged = push_merged(&state, WJB_VALUE, values, given);
-    PG_RETURN_JSONB_P(JsonbValueToJsonb(merged));
+    PG_RETURN_DATUM(merged);
+}
+
+Datum cloaca_merge_documents(const Datum *documents, int count)
+{
+    JsonbParseState *state = NULL;
+    JsonbValue *values = palloc(Max(1, count) * sizeof(JsonbValue));
+    Datum last = (Datum) 0;
+    int given = 0;
+
+    for (int i = 0; i < count; i++) {
+        if (documents[i] != (Datum) 0) {
+            last = documents[i];
+            values[given++] = value_of(DatumGetJsonbP(last));
+        }
+    }
+    if (given <= 1)
+        return last;
+    return JsonbPGetDatum(JsonbValueToJsonb(push_merged(&state, WJB_VALUE, values, given)));
+}
+
+Datum cloaca_member(Datum name, Datum document)
+{
+    JsonbParseState *state = NULL;
+    const text *key = DatumGetTextPP(name);
+    JsonbValue member = {.type = jbvString, .val.string = {(int) VARSIZE_ANY_EXHDR(key), VARDATA_ANY(key)}};
+    JsonbValue value = value_of(DatumGetJsonbP(document));
+
+    pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+    pushJsonbValue(&state, WJB_KEY, &member);
+    pushJsonbValue(&state, WJB_VALUE, &value);
+    return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
 }
 
 static JsonbValue value_of(Jsonb *document)

@@ -177,12 +177,9 @@ static bool read_payloads(FunctionCallInfo fcinfo, Datum **payloads, int *count)
 
 static void insert_one(Enqueue *enqueue, int64 id, Datum payload)
 {
-    TupleTableSlot *slot = table_slot_create(enqueue->tables.task, NULL);
-
-    form(enqueue, slot, id, payload);
-    table_tuple_insert(enqueue->tables.task, slot, GetCurrentCommandId(true), 0, NULL);
-    cloaca_index_task(&enqueue->tables, slot->tts_values, slot->tts_isnull, &slot->tts_tid, true);
-    ExecDropSingleTupleTableSlot(slot);
+    enqueue->values[TASK_ID - 1] = Int64GetDatum(id);
+    enqueue->values[TASK_PAYLOAD - 1] = payload;
+    cloaca_insert_task(&enqueue->tables, enqueue->values, enqueue->nulls);
 }
 
 static void insert_piece(Enqueue *enqueue, const int64 *ids, const Datum *payloads, int count)

@@ -45,6 +45,18 @@ extern TimestampTz cloaca_now(void);
 /* shared_memory.c: asks for the shared memory at the start of the server, and finds it. */
 extern void cloaca_request_shared_memory(void);
 
+/* layout.c: whether tables are as this library knows them */
+typedef struct CloacaColumn {
+    const char *name;
+    Oid type;
+    bool is_not_null;
+} CloacaColumn;
+
+/* A heap of its own with just these columns, and without triggers, rules, row security, partitions or constraints. */
+extern bool cloaca_is_plain_table(Relation relation, const CloacaColumn *columns, int count);
+/* A valid B-tree on just these columns, ascending, by their types' own order, texts by their bytes. */
+extern bool cloaca_is_index_on(Relation index, int count, const AttrNumber *columns, bool is_unique);
+
 /* tables.c: the tables of the session's tenant, for those who read and write them directly */
 
 /* The columns of cloaca_task. What a claim changes stands together, so that the WAL has little more than that. */
@@ -89,7 +101,11 @@ typedef struct CloacaTables {
  * isolation is stricter than read committed, nothing may be written, a privilege is missing, or a table has anything that only
  * SQL knows how to treat. Raises what cloaca.current_tenant() raises. */
 extern bool cloaca_open_tables(CloacaTables *tables, AclMode mode);
+/* The same for a tenant by the name of its schema, if it is the session's and was opened before; raises nothing. */
+extern bool cloaca_open_remembered(const char *schema, CloacaTables *tables, AclMode mode);
 extern void cloaca_close_tables(CloacaTables *tables);
+/* Grows whenever something that is remembered of tables may be outdated. */
+extern uint64 cloaca_forgettings(void);
 
 /* The settings of a queue that matter here, the defaults where it has no row. */
 typedef struct CloacaSettings {
@@ -139,6 +155,7 @@ extern void cloaca_remember_place(const CloacaTables *tables, int64 lease_id, It
 #define CLOACA_ROOM 1024
 extern bool cloaca_has_room(Buffer buffer, Size room);
 extern void cloaca_prune(const CloacaTables *tables, Buffer buffer);
+extern void cloaca_insert_task(const CloacaTables *tables, const Datum *values, const bool *nulls);
 /* Enters a version of a task into its indexes; `fresh` when it is a new task, not a new version. */
 extern void cloaca_index_task(const CloacaTables *tables, Datum *values, const bool *nulls, ItemPointer tid, bool fresh);
 

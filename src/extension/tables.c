@@ -46,13 +46,7 @@ PG_FUNCTION_INFO_V1(cloaca_registry_changed);
 /* The columns of cloaca_queue. */
 enum { QUEUE_NAME = 1, QUEUE_PAUSED, QUEUE_LEASE, QUEUE_MAX_ATTEMPTS, QUEUE_RETRY, QUEUE_RETENTION, QUEUE_KEY_RETENTION };
 
-typedef struct Column {
-    const char *name;
-    Oid type;
-    bool is_not_null;
-} Column;
-
-static const Column task_columns[] = {
+static const CloacaColumn task_columns[] = {
     {"id", INT8OID, true},
     {"run_at", TIMESTAMPTZOID, true},
     {"enqueued_at", TIMESTAMPTZOID, true},
@@ -76,7 +70,7 @@ static const Column task_columns[] = {
     {"steps", JSONBOID, false},
 };
 
-static const Column queue_columns[] = {
+static const CloacaColumn queue_columns[] = {
     {"queue", TEXTOID, true},
     {"paused", BOOLOID, true},
     {"lease", INTERVALOID, true},
@@ -110,13 +104,14 @@ static Oid registry;       /* the table cloaca.tenant */
 
 static bool may_write_directly(void);
 static Tenant *find_tenant(void);
+static Tenant *recall_tenant(void);
+static Caller this_caller(void);
 static void know_tenant(Tenant *tenant);
+static bool open_tenant(Tenant *tenant, CloacaTables *tables, AclMode mode);
 static bool is_permitted(const Tenant *tenant, AclMode mode);
 static bool see_tables(Tenant *tenant, Relation task, Relation queue);
-static bool is_plain_table(Relation relation, const Column *columns, int count);
 static bool see_task_indexes(Relation task, CloacaTables *tables);
 static bool see_queue_index(Relation queue, CloacaTables *tables);
-static bool is_index_on(Relation index, int count, const AttrNumber *columns, bool is_unique);
 static bool is_not_null_key(Relation index);
 static void remember(void);
 static void forget_relation(Datum argument, Oid relation);
@@ -135,35 +130,22 @@ Datum cloaca_registry_changed(PG_FUNCTION_ARGS)
 
 bool cloaca_open_tables(CloacaTables *tables, AclMode mode)
 {
-    Tenant *tenant;
-    Relation task;
-    Relation queue;
-
     if (!may_write_directly())
         return false;
     /* What others took away is to be noticed in a long transaction, too. */
     AcceptInvalidationMessages();
-    tenant = find_tenant();
-    if (!is_permitted(tenant, mode))
+    return open_tenant(find_tenant(), tables, mode);
+}
+
+bool cloaca_open_remembered(const char *schema, CloacaTables *tables, AclMode mode)
+{
+    Tenant *tenant;
+
+    if (!may_write_directly())
         return false;
-    task = try_relation_open(tenant->task, RowExclusiveLock);
-    if (task == NULL)
-        return false;
-    queue = try_relation_open(tenant->queue, AccessShareLock);
-    if (queue == NULL) {
-        relation_close(task, NoLock);
-        return false;
-    }
-    /* What other sessions changed is known now that the locks are held. */
-    if (!tenant->is_known || !see_tables(tenant, task, queue)) {
-        relation_close(queue, NoLock);
-        relation_close(task, NoLock);
-        return false;
-    }
-    *tables = tenant->tables;
-    tables->task = task;
-    tables->queue = queue;
-    return true;
+    AcceptInvalidationMessages();
+    tenant = recall_tenant();
+    return tenant && strcmp(NameStr(tenant->tables.schema), schema) == 0 && open_tenant(tenant, tables, mode);
 }
 
 void cloaca_close_tables(CloacaTables *tables)
@@ -194,6 +176,11 @@ void cloaca_read_settings(const CloacaTables *tables, Datum queue, CloacaSetting
     PopActiveSnapshot();
 }
 
+uint64 cloaca_forgettings(void)
+{
+    return forgettings;
+}
+
 static bool may_write_directly(void)
 {
     return cloaca_direct && strlen(cloaca_tenant_setting) < NAMEDATALEN && XactIsoLevel == XACT_READ_COMMITTED &&
@@ -203,19 +190,15 @@ static bool may_write_directly(void)
 /* The tenant of this call, which cloaca.current_tenant() names when nothing is remembered. */
 static Tenant *find_tenant(void)
 {
-    Caller caller = {0};
-    Tenant *tenant;
+    Caller caller = this_caller();
+    Tenant *tenant = recall_tenant();
     bool found;
 
+    if (tenant)
+        return tenant;
     if (tenants == NULL)
         remember();
-    caller.role = GetUserId();
-    namestrcpy(&caller.setting, cloaca_tenant_setting);
-    tenant = hash_search(tenants, &caller, HASH_FIND, NULL);
-    if (tenant && tenant->is_known)
-        return tenant;
-
-    if (tenant == NULL && hash_get_num_entries(tenants) >= REMEMBERED_TENANTS) {
+    if (!hash_search(tenants, &caller, HASH_FIND, NULL) && hash_get_num_entries(tenants) >= REMEMBERED_TENANTS) {
         hash_destroy(tenants);
         tenants = NULL;
         remember();
@@ -224,6 +207,23 @@ static Tenant *find_tenant(void)
     tenant->is_known = tenant->is_seen = false;
     know_tenant(tenant);
     return tenant;
+}
+
+/* The same if it is remembered, else NULL. */
+static Tenant *recall_tenant(void)
+{
+    Caller caller = this_caller();
+    Tenant *tenant = tenants ? hash_search(tenants, &caller, HASH_FIND, NULL) : NULL;
+
+    return tenant && tenant->is_known ? tenant : NULL;
+}
+
+static Caller this_caller(void)
+{
+    Caller caller = {.role = GetUserId()};
+
+    namestrcpy(&caller.setting, cloaca_tenant_setting);
+    return caller;
 }
 
 static void know_tenant(Tenant *tenant)
@@ -246,6 +246,33 @@ static void know_tenant(Tenant *tenant)
     tenant->queue = OidIsValid(tenant->schema) ? get_relname_relid("cloaca_queue", tenant->schema) : InvalidOid;
     /* Should something have changed in the meantime, this call goes the SQL path and the next one asks again. */
     tenant->is_known = before == forgettings && OidIsValid(tenant->task) && OidIsValid(tenant->queue);
+}
+
+static bool open_tenant(Tenant *tenant, CloacaTables *tables, AclMode mode)
+{
+    Relation task;
+    Relation queue;
+
+    if (!is_permitted(tenant, mode))
+        return false;
+    task = try_relation_open(tenant->task, RowExclusiveLock);
+    if (task == NULL)
+        return false;
+    queue = try_relation_open(tenant->queue, AccessShareLock);
+    if (queue == NULL) {
+        relation_close(task, NoLock);
+        return false;
+    }
+    /* What other sessions changed is known now that the locks are held. */
+    if (!tenant->is_known || !see_tables(tenant, task, queue)) {
+        relation_close(queue, NoLock);
+        relation_close(task, NoLock);
+        return false;
+    }
+    *tables = tenant->tables;
+    tables->task = task;
+    tables->queue = queue;
+    return true;
 }
 
 /* What SQL would ask for. Privileges on single columns are left to it. */
@@ -272,37 +299,15 @@ static bool see_tables(Tenant *tenant, Relation task, Relation queue)
         tenant->is_known = false;
         return false;
     }
-    is_plain = !OidIsValid(get_extension_oid("citus", true)) && is_plain_table(task, task_columns, lengthof(task_columns)) &&
-               is_plain_table(queue, queue_columns, lengthof(queue_columns)) && see_task_indexes(task, tables) &&
+    is_plain = !OidIsValid(get_extension_oid("citus", true)) &&
+               cloaca_is_plain_table(task, task_columns, lengthof(task_columns)) &&
+               cloaca_is_plain_table(queue, queue_columns, lengthof(queue_columns)) && see_task_indexes(task, tables) &&
                see_queue_index(queue, tables);
     tables->sequence = is_plain ? compat_identity_sequence(task, TASK_ID) : InvalidOid;
     tenant->is_plain = is_plain && OidIsValid(tables->sequence);
     /* What changed while we looked is looked at again the next time. */
     tenant->is_seen = before == forgettings;
     return tenant->is_plain;
-}
-
-static bool is_plain_table(Relation relation, const Column *columns, int count)
-{
-    TupleDesc descriptor = RelationGetDescr(relation);
-    const FormData_pg_class *form = relation->rd_rel;
-
-    if (form->relkind != RELKIND_RELATION || form->relpersistence != RELPERSISTENCE_PERMANENT ||
-        relation->rd_tableam != GetHeapamTableAmRoutine() || relation->rd_rules || relation->trigdesc || form->relrowsecurity ||
-        form->relhassubclass || form->relispartition || descriptor->natts != count)
-        return false;
-    if (descriptor->constr && (descriptor->constr->num_check > 0 || descriptor->constr->has_generated_stored))
-        return false;
-    for (int i = 0; i < count; i++) {
-        const FormData_pg_attribute *attribute = TupleDescAttr(descriptor, i);
-
-        if (attribute->attisdropped || attribute->atttypid != columns[i].type || attribute->atthasmissing ||
-            attribute->attnotnull != columns[i].is_not_null || (attribute->atthasdef && !attribute->attnotnull) ||
-            attribute->attgenerated != '\0' || attribute->atttypmod != -1 ||
-            strcmp(NameStr(attribute->attname), columns[i].name) != 0)
-            return false;
-    }
-    return true;
 }
 
 /* All three of them, and no other. */
@@ -320,11 +325,11 @@ static bool see_task_indexes(Relation task, CloacaTables *tables)
         Relation index = index_open(lfirst_oid(cell), AccessShareLock);
         bool has_predicate = !heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
 
-        if (is_index_on(index, lengthof(id), id, true) && !has_predicate)
+        if (cloaca_is_index_on(index, lengthof(id), id, true) && !has_predicate)
             tables->id_index = RelationGetRelid(index);
-        else if (is_index_on(index, lengthof(claim), claim, false) && !has_predicate)
+        else if (cloaca_is_index_on(index, lengthof(claim), claim, false) && !has_predicate)
             tables->claim_index = RelationGetRelid(index);
-        else if (is_index_on(index, lengthof(key), key, true) && has_predicate && is_not_null_key(index))
+        else if (cloaca_is_index_on(index, lengthof(key), key, true) && has_predicate && is_not_null_key(index))
             tables->key_index = RelationGetRelid(index);
         else
             are_known = false;
@@ -344,29 +349,9 @@ static bool see_queue_index(Relation queue, CloacaTables *tables)
     if (!OidIsValid(tables->queue_index))
         return false;
     index = index_open(tables->queue_index, AccessShareLock);
-    is_known = is_index_on(index, lengthof(name), name, true);
+    is_known = cloaca_is_index_on(index, lengthof(name), name, true);
     index_close(index, NoLock);
     return is_known;
-}
-
-/* A valid B-tree on just these columns, ascending, by their types' own order, texts by their bytes. */
-static bool is_index_on(Relation index, int count, const AttrNumber *columns, bool is_unique)
-{
-    const FormData_pg_index *form = index->rd_index;
-
-    if (index->rd_rel->relam != BTREE_AM_OID || form->indnatts != count || form->indnkeyatts != count ||
-        form->indisunique != is_unique || !form->indisvalid || !form->indisready || !form->indimmediate ||
-        !heap_attisnull(index->rd_indextuple, Anum_pg_index_indexprs, NULL))
-        return false;
-    for (int i = 0; i < count; i++) {
-        Oid type = index->rd_opcintype[i];
-        Oid family = get_opclass_family(GetDefaultOpClass(type, BTREE_AM_OID));
-
-        if (form->indkey.values[i] != columns[i] || index->rd_indoption[i] != 0 || index->rd_opfamily[i] != family ||
-            (type == TEXTOID && index->rd_indcollation[i] != C_COLLATION_OID))
-            return false;
-    }
-    return true;
 }
 
 /* key is not null */

@@ -156,6 +156,19 @@ TM_Result cloaca_delete_task(const CloacaTables *tables, TupleTableSlot *slot)
                               true, &failure, false);
 }
 
+void cloaca_insert_task(const CloacaTables *tables, const Datum *values, const bool *nulls)
+{
+    TupleTableSlot *slot = table_slot_create(tables->task, NULL);
+
+    ExecClearTuple(slot);
+    memcpy(slot->tts_values, values, TASK_COLUMNS * sizeof(Datum));
+    memcpy(slot->tts_isnull, nulls, TASK_COLUMNS * sizeof(bool));
+    ExecStoreVirtualTuple(slot);
+    table_tuple_insert(tables->task, slot, GetCurrentCommandId(true), 0, NULL);
+    cloaca_index_task(tables, slot->tts_values, slot->tts_isnull, &slot->tts_tid, true);
+    ExecDropSingleTupleTableSlot(slot);
+}
+
 void cloaca_index_task(const CloacaTables *tables, Datum *values, const bool *nulls, ItemPointer tid, bool fresh)
 {
     static const bool none[] = {false, false, false, false};

@@ -9,7 +9,7 @@
  * That is done by cloaca.advance, with the rights of whoever ended the tasks, and under the restrictions that held then. What
  * becomes ready does so at the time of the commit. An error there fails the commit, as one of a deferred constraint does.
  */
-#include "extension.h"
+#include "execution.h"
 
 #include "access/xact.h"
 #include "catalog/namespace.h"
@@ -23,7 +23,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-PG_FUNCTION_INFO_V1(cloaca_advance_later);
+PG_FUNCTION_INFO_V1(cloaca_advance_later_call);
 PG_FUNCTION_INFO_V1(cloaca_advance_now);
 PG_FUNCTION_INFO_V1(cloaca_note_execution);
 
@@ -43,21 +43,18 @@ static List *all_ended; /* of Ended, in the order of their calls */
 static const Ended *first_waiting(void);
 static int count_waiting(void);
 static void advance(const Ended *ended, Datum *tasks, int count);
+static void advance_by_sql(const char *tenant, Datum *tasks, int count, TimestampTz at);
 static bool is_same_kind(const Ended *one, const Ended *other);
 static int compare_tasks(const void *one, const void *other);
 
 /* advance_later(tenant, tasks, at) */
-Datum cloaca_advance_later(PG_FUNCTION_ARGS)
+Datum cloaca_advance_later_call(PG_FUNCTION_ARGS)
 {
-    MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
-    Ended *ended = palloc(sizeof(Ended));
-    ArrayType *tasks = PG_GETARG_ARRAYTYPE_P_COPY(1);
+    Datum *tasks;
+    int count;
 
-    *ended = (Ended){.nesting = GetCurrentTransactionNestLevel(), .tenant = text_to_cstring(PG_GETARG_TEXT_PP(0))};
-    GetUserIdAndSecContext(&ended->role, &ended->context);
-    deconstruct_array(tasks, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &ended->tasks, NULL, &ended->count);
-    all_ended = lappend(all_ended, ended);
-    MemoryContextSwitchTo(caller);
+    deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &tasks, NULL, &count);
+    cloaca_advance_later(text_to_cstring(PG_GETARG_TEXT_PP(0)), tasks, count);
     PG_RETURN_VOID();
 }
 
@@ -76,6 +73,19 @@ Datum cloaca_note_execution(PG_FUNCTION_ARGS)
     if (OidIsValid(schema))
         cloaca_note_execution_end(schema, PG_GETARG_INT64(1));
     PG_RETURN_VOID();
+}
+
+void cloaca_advance_later(const char *tenant, const Datum *tasks, int count)
+{
+    MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
+    Ended *ended = palloc(sizeof(Ended));
+
+    *ended = (Ended){.nesting = GetCurrentTransactionNestLevel(), .tenant = pstrdup(tenant), .count = count};
+    GetUserIdAndSecContext(&ended->role, &ended->context);
+    ended->tasks = palloc(Max(1, count) * sizeof(Datum));
+    memcpy(ended->tasks, tasks, count * sizeof(Datum));
+    all_ended = lappend(all_ended, ended);
+    MemoryContextSwitchTo(caller);
 }
 
 CloacaQueue cloaca_execution_queue(Oid schema, int64 execution)
@@ -166,17 +176,26 @@ static int count_waiting(void)
 
 static void advance(const Ended *ended, Datum *tasks, int count)
 {
-    static SPIPlanPtr plan;
-    Oid types[] = {TEXTOID, INT8ARRAYOID, TIMESTAMPTZOID};
-    Datum arguments[] = {
-        CStringGetTextDatum(ended->tenant),
-        PointerGetDatum(construct_array(tasks, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
-        TimestampTzGetDatum(cloaca_now())};
+    TimestampTz at = cloaca_now();
     Oid role;
     int context;
 
     GetUserIdAndSecContext(&role, &context);
     SetUserIdAndSecContext(ended->role, ended->context | (role == ended->role ? 0 : SECURITY_LOCAL_USERID_CHANGE));
+    if (!cloaca_advance(ended->tenant, tasks, count, at))
+        advance_by_sql(ended->tenant, tasks, count, at);
+    SetUserIdAndSecContext(role, context);
+}
+
+static void advance_by_sql(const char *tenant, Datum *tasks, int count, TimestampTz at)
+{
+    static SPIPlanPtr plan;
+    Oid types[] = {TEXTOID, INT8ARRAYOID, TIMESTAMPTZOID};
+    Datum arguments[] = {
+        CStringGetTextDatum(tenant),
+        PointerGetDatum(construct_array(tasks, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
+        TimestampTzGetDatum(at)};
+
     PushActiveSnapshot(GetTransactionSnapshot());
     SPI_connect();
     cloaca_prepare(&plan, "select cloaca.advance($1, $2, $3)", lengthof(types), types);
@@ -184,7 +203,6 @@ static void advance(const Ended *ended, Datum *tasks, int count)
         elog(ERROR, "unexpected answer of advance");
     SPI_finish();
     PopActiveSnapshot();
-    SetUserIdAndSecContext(role, context);
 }
 
 static bool is_same_kind(const Ended *one, const Ended *other)
