@@ -5,18 +5,17 @@
  * Runs under test/cluster; without PGHOST in the environment every test is skipped. Some tests fork a child that cuts the
  * parent's connection, or ends its server process, while the parent waits for an answer.
  */
-#define _GNU_SOURCE /* asprintf, usleep */
+#define _DEFAULT_SOURCE /* usleep */
 #include "test.h"
 
 #include "common/json.h"
 #include "common/timestamp.h"
+#include "fixtures.h"
 
 #include <libpq-fe.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static const char url[] = "postgresql:///";
 
 static cloaca *open_server(const char *options)
 {
@@ -24,7 +23,7 @@ static cloaca *open_server(const char *options)
     cloaca_error error;
     char full[300];
 
-    snprintf(full, sizeof(full), "%s%s", url, options);
+    snprintf(full, sizeof(full), "postgresql:///%s", options);
     assert_ok(cloaca_open(full, &connection, &error));
     return connection;
 }
@@ -35,16 +34,6 @@ static PGconn *open_raw(void)
 
     assert_int_equal(PQstatus(server), CONNECTION_OK);
     return server;
-}
-
-static void run_raw(PGconn *server, const char *sql)
-{
-    PGresult *result = PQexec(server, sql);
-
-    if (PQresultStatus(result) != PGRES_TUPLES_OK && PQresultStatus(result) != PGRES_COMMAND_OK) {
-        fail_msg("%s: %s", sql, PQerrorMessage(server));
-    }
-    PQclear(result);
 }
 
 static int64_t enqueue(cloaca *connection, const char *name)
@@ -304,26 +293,27 @@ static void borrowed_connections_stay_usable(void **state)
     cloaca_error error;
 
     (void) state;
-    run_raw(server, "set cloaca.tenant = 'client_borrowed'; create temp table mine (x int)");
+    run_on_server(server, "set cloaca.tenant = 'client_borrowed'; create temp table mine (x int)");
     assert_ok(cloaca_attach(CLOACA_POSTGRES, server, &connection, &error));
-    run_raw(server, "begin; insert into mine values (1)");
+    run_on_server(server, "begin; insert into mine values (1)");
     enqueue(connection, "in it");
     assert_condition(cloaca_call(connection, "get_task", "{\"task\": 99}", NULL, &error), CLOACA_UNKNOWN_TASK);
     assert_false(error.transaction_aborted);
     assert_int_equal(PQtransactionStatus(server), PQTRANS_INTRANS);
     assert_condition(cloaca_begin(connection, &error), CLOACA_IN_TRANSACTION);
-    run_raw(server, "insert into mine values (2); rollback");
+    run_on_server(server, "insert into mine values (2); rollback");
     assert_call(tenant, "list_tasks", NULL, "[]");
-    run_raw(server, "begin");
+    run_on_server(server, "begin");
     enqueue(connection, "in it");
-    run_raw(server, "commit");
+    run_on_server(server, "commit");
     assert_condition(cloaca_call(connection, "get_task", "{\"task\": 99}", NULL, &error), CLOACA_UNKNOWN_TASK);
     assert_ok(cloaca_begin(connection, &error));
     enqueue(connection, "rolled back");
     cloaca_close(connection);
     assert_int_equal(PQtransactionStatus(server), PQTRANS_IDLE);
-    run_raw(server, "do $$ begin if (select count(*) from client_borrowed.cloaca_task) <> 1 then raise 'no'; end if; end $$");
-    run_raw(server, "set client_encoding = 'LATIN1'");
+    run_on_server(server,
+                  "do $$ begin if (select count(*) from client_borrowed.cloaca_task) <> 1 then raise 'no'; end if; end $$");
+    run_on_server(server, "set client_encoding = 'LATIN1'");
     assert_condition(cloaca_attach(CLOACA_POSTGRES, server, &connection, &error), CLOACA_NOT_SUPPORTED);
     PQfinish(server);
     drop_tenant(tenant, "client_borrowed");
@@ -351,7 +341,7 @@ static void refused_connections_say_why(void **state)
         cloaca_error error;
         char full[200];
 
-        snprintf(full, sizeof(full), "%s%s", url, cases[i].options);
+        snprintf(full, sizeof(full), "postgresql:///%s", cases[i].options);
         assert_condition(cloaca_open(full, &connection, &error), cases[i].status);
         assert_null(connection);
         assert_string_equal(error.sqlstate, cases[i].sqlstate);
@@ -477,7 +467,7 @@ static void idle_connections_are_lost(void **state)
     assert_ok(cloaca_attach(CLOACA_POSTGRES, server, &connection, &error));
     assert_ok(cloaca_begin(connection, &error));
     snprintf(sql, sizeof(sql), "select pg_terminate_backend(%d, 5000)", PQbackendPID(server));
-    run_raw(other, sql);
+    run_on_server(other, sql);
     /* Nothing was sent, so nothing is unknown. */
     assert_condition(cloaca_commit(connection, &error), CLOACA_CONNECTION_LOST);
     assert_true(error.connection_lost);
@@ -496,21 +486,22 @@ static void lost_answers_are_told_apart(void **state)
     cloaca_error error;
 
     (void) state;
-    run_raw(other, "create function client_lost.sleep() returns trigger language plpgsql as $$ begin perform pg_sleep(2); "
-                   "return null; end $$;"
-                   "create table client_lost.slow (x int);"
-                   "create constraint trigger slow after insert on client_lost.slow deferrable initially deferred"
-                   " for each row execute function client_lost.sleep()");
+    run_on_server(other,
+                  "create function client_lost.sleep() returns trigger language plpgsql as $$ begin perform pg_sleep(2); "
+                  "return null; end $$;"
+                  "create table client_lost.slow (x int);"
+                  "create constraint trigger slow after insert on client_lost.slow deferrable initially deferred"
+                  " for each row execute function client_lost.sleep()");
     for (int i = 0; i < 5; i++) {
         PGconn *server = open_raw();
         cloaca_status status;
         cloaca *connection;
         pid_t child;
 
-        run_raw(server, "set cloaca.tenant = 'client_lost'");
+        run_on_server(server, "set cloaca.tenant = 'client_lost'");
         assert_ok(cloaca_attach(CLOACA_POSTGRES, server, &connection, &error));
         if (i < 3) {
-            run_raw(other, "begin; lock table client_lost.cloaca_task in access exclusive mode");
+            run_on_server(other, "begin; lock table client_lost.cloaca_task in access exclusive mode");
         }
         if (i == 0) { /* a write of its own: done or not, nobody knows */
             child = cut_later(PQsocket(server));
@@ -541,12 +532,12 @@ static void lost_answers_are_told_apart(void **state)
         assert_int_equal(error.status, status);
         waitpid(child, NULL, 0);
         if (i < 3) {
-            run_raw(other, "rollback");
+            run_on_server(other, "rollback");
         }
         cloaca_close(connection);
         PQfinish(server);
     }
-    run_raw(other, "drop table client_lost.slow; drop function client_lost.sleep()");
+    run_on_server(other, "drop table client_lost.slow; drop function client_lost.sleep()");
     PQfinish(other);
     drop_tenant(tenant, "client_lost");
 }
@@ -558,14 +549,14 @@ static void waits_are_cut_short(void **state)
     cloaca_error error;
 
     (void) state;
-    run_raw(other, "begin; lock table client_waits.cloaca_task in access exclusive mode");
+    run_on_server(other, "begin; lock table client_waits.cloaca_task in access exclusive mode");
     assert_ok(cloaca_execute(connection, "set lock_timeout = 50", &error));
     assert_condition(cloaca_call(connection, "enqueue", "{\"name\": \"x\"}", NULL, &error), CLOACA_BUSY);
     assert_true(error.retryable);
     assert_ok(cloaca_execute(connection, "set lock_timeout = 0; set statement_timeout = 50", &error));
     assert_condition(cloaca_call(connection, "enqueue", "{\"name\": \"x\"}", NULL, &error), CLOACA_TIMEOUT);
     assert_true(error.retryable);
-    run_raw(other, "rollback");
+    run_on_server(other, "rollback");
     assert_ok(cloaca_execute(connection, "set default_transaction_read_only = on; set statement_timeout = 0", &error));
     assert_condition(cloaca_call(connection, "enqueue", "{\"name\": \"x\"}", NULL, &error), CLOACA_READ_ONLY);
     PQfinish(other);

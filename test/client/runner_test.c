@@ -4,8 +4,10 @@
  * Every test of the first group runs on a SQLite file, and again on the server of PGHOST when there is one. The queues of a
  * test are its own. What handlers and hooks see is counted in `seen`, under a lock; tests wait for a count, never for a time.
  */
-#define _GNU_SOURCE /* mkdtemp, asprintf */
+#define _DEFAULT_SOURCE /* strdup */
 #include "test.h"
+
+#include "fixtures.h"
 
 #include <libpq-fe.h>
 #include <poll.h>
@@ -18,9 +20,6 @@
 
 #define SECOND INT64_C(1000000)
 #define PATIENCE 30
-
-static char folder[64];
-static char url[200];
 
 static struct {
     pthread_mutex_t lock;
@@ -100,16 +99,6 @@ static void note_log(void *user, cloaca_log_level level, const char *message)
     if (level >= CLOACA_LOG_WARNING) {
         count(&seen.warnings);
     }
-}
-
-static cloaca *open_here(void)
-{
-    cloaca *connection;
-    cloaca_error error;
-
-    assert_ok(cloaca_open(url, &connection, &error));
-    assert_ok(cloaca_init(connection, &error));
-    return connection;
 }
 
 static int64_t enqueue(cloaca *connection, const char *queue, const char *name, const char *payload)
@@ -980,22 +969,13 @@ static void a_stop_ends_waits_for_executions(void **state)
 
 /* ------------------------------------------------------------------------------------------------------------------- server */
 
-static void run_raw(PGconn *server, const char *sql)
-{
-    PGresult *result = PQexec(server, sql);
-
-    if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK) {
-        fail_msg("%s: %s", sql, PQerrorMessage(server));
-    }
-    PQclear(result);
-}
-
-/* Ends every session of the test's database. */
+/* Ends every other session of the test's database. */
 static void end_sessions(void)
 {
-    PGconn *server = PQconnectdb("client_encoding=UTF8");
+    PGconn *server = PQconnectdb(url);
 
-    run_raw(server, "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = 'client_runner'");
+    run_on_server(server, "select count(pg_terminate_backend(pid)) from pg_stat_activity"
+                          " where datname = current_database() and pid <> pg_backend_pid()");
     PQfinish(server);
 }
 
@@ -1065,43 +1045,6 @@ static void sessions_are_ended_all_the_time(void **state)
                     seen.events[CLOACA_EVENT_LEASE_LOST] >=
                 300);
     cloaca_close(connection);
-}
-
-static int make_folder(void **state)
-{
-    (void) state;
-    snprintf(folder, sizeof(folder), "/tmp/cloaca-runner-XXXXXX");
-    if (mkdtemp(folder) == NULL) {
-        return 1;
-    }
-    snprintf(url, sizeof(url), "sqlite:///%s/runner.db", folder);
-    return 0;
-}
-
-static int drop_folder(void **state)
-{
-    char *command;
-    int status = asprintf(&command, "rm -rf %s", folder);
-
-    (void) state;
-    if (status > 0) {
-        status = system(command); // NOLINT(bugprone-command-processor,cert-env33-c): the name is ours
-        free(command);
-    }
-    return status;
-}
-
-/* A database of its own, whatever an earlier run left. */
-static int use_server(void **state)
-{
-    PGconn *server = PQconnectdb("client_encoding=UTF8");
-
-    (void) state;
-    run_raw(server, "drop database if exists client_runner");
-    run_raw(server, "create database client_runner");
-    PQfinish(server);
-    snprintf(url, sizeof(url), "postgresql:///client_runner");
-    return 0;
 }
 
 #define SHARED_TESTS                                                                                                           \

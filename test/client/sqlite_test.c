@@ -2,22 +2,21 @@
  * sqlite_test.c - the library on SQLite files: the life of a task, transactions, borrowed connections, and files that cannot be
  * used
  */
-#define _GNU_SOURCE /* mkdtemp, asprintf */
 #include "test.h"
+
+#include "fixtures.h"
 
 #include <sqlite3.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char folder[64];
-
 /* The URL of a file in the test's folder; a static buffer. */
 static const char *url_of(const char *name, const char *options)
 {
-    static char url[256];
+    static char full[256];
 
-    snprintf(url, sizeof(url), "sqlite:///%s/%s%s", folder, name, options);
-    return url;
+    snprintf(full, sizeof(full), "sqlite:///%s/%s%s", folder, name, options);
+    return full;
 }
 
 static const char *path_of(const char *name)
@@ -606,26 +605,6 @@ static void broken_documents_are_noticed(void **state)
     assert_string_equal(tasks->tasks[0].payload, "[1, 2]");
     cloaca_tasks_free(tasks);
     cloaca_close(connection);
-}
-
-static int make_folder(void **state)
-{
-    (void) state;
-    snprintf(folder, sizeof(folder), "/tmp/cloaca-sqlite-XXXXXX");
-    return mkdtemp(folder) == NULL;
-}
-
-static int drop_folder(void **state)
-{
-    char *command;
-    int status = asprintf(&command, "rm -rf %s", folder);
-
-    (void) state;
-    if (status > 0) {
-        status = system(command); // NOLINT(bugprone-command-processor,cert-env33-c): the name is ours
-        free(command);
-    }
-    return status;
 }
 
 int main(void)

@@ -5,8 +5,10 @@
  * test are its own. Where something must happen while a wait blocks, a child process or a timer does it: whether it comes early
  * or late, the wait must end in the same way.
  */
-#define _GNU_SOURCE /* mkdtemp, asprintf */
+#define _DEFAULT_SOURCE /* usleep */
 #include "test.h"
+
+#include "fixtures.h"
 
 #include <libpq-fe.h>
 #include <poll.h>
@@ -19,19 +21,6 @@
 #include <unistd.h>
 
 #define SECOND INT64_C(1000000)
-
-static char folder[64];
-static char url[200];
-
-static cloaca *open_here(void)
-{
-    cloaca *connection;
-    cloaca_error error;
-
-    assert_ok(cloaca_open(url, &connection, &error));
-    assert_ok(cloaca_init(connection, &error));
-    return connection;
-}
 
 static int64_t enqueue(cloaca *connection, const char *queue, int64_t delay)
 {
@@ -422,7 +411,7 @@ static cloaca_status wait_while_reading(sqlite3 *database, cloaca *other, bool *
 static void snapshots_do_not_hide_tasks(void **state)
 {
     cloaca *other = open_here();
-    sqlite3 *database = open_raw("wait.db");
+    sqlite3 *database = open_raw("test.db");
     cloaca_error error;
     bool ready = false;
 
@@ -504,20 +493,10 @@ static void locks_are_waited_out(void **state)
 /* ---------------------------------------------------------------------------------------------------------- PostgreSQL alone
  */
 
-static void run_raw(PGconn *server, const char *sql)
-{
-    PGresult *result = PQexec(server, sql);
-
-    if (PQresultStatus(result) != PGRES_TUPLES_OK && PQresultStatus(result) != PGRES_COMMAND_OK) {
-        fail_msg("%s: %s", sql, PQerrorMessage(server));
-    }
-    PQclear(result);
-}
-
 static void a_lost_server_ends_a_wait(void **state)
 {
     PGconn *other = PQconnectdb("");
-    PGconn *server = PQconnectdb("client_encoding=UTF8 dbname=client_wait");
+    PGconn *server = PQconnectdb(url);
     char text[80];
     cloaca *connection;
     cloaca_error error;
@@ -528,7 +507,7 @@ static void a_lost_server_ends_a_wait(void **state)
     assert_ok(cloaca_attach(CLOACA_POSTGRES, server, &connection, &error));
     wait_begin(connection, "lost");
     snprintf(text, sizeof(text), "select pg_terminate_backend(%d)", PQbackendPID(server));
-    run_raw(other, text);
+    run_on_server(other, text);
     while (!done) {
         struct pollfd entry = {cloaca_wait_descriptor(connection), POLLIN, 0};
 
@@ -555,11 +534,11 @@ static void older_servers_say_so(void **state)
     cloaca_error error;
 
     (void) state;
-    run_raw(server, "create database wait_without");
+    run_on_server(server, "create database wait_without");
     PQfinish(server);
     server = PQconnectdb("client_encoding=UTF8 dbname=wait_without");
-    run_raw(server, "create extension cloaca; alter extension cloaca drop procedure cloaca.wait_for_task;"
-                    "drop procedure cloaca.wait_for_task");
+    run_on_server(server, "create extension cloaca; alter extension cloaca drop procedure cloaca.wait_for_task;"
+                          "drop procedure cloaca.wait_for_task");
     assert_ok(cloaca_attach(CLOACA_POSTGRES, server, &old, &error));
     assert_condition(cloaca_wait_for_task(old, 1, &queue, 0, NULL, &error), CLOACA_UNKNOWN_FUNCTION);
     assert_string_equal(error.detail, "The server's cloaca has no wait_for_task.");
@@ -588,43 +567,6 @@ static void the_url_says_direct(void **state)
     cloaca_close(connection);
     assert_condition(cloaca_open("postgresql:///?direct=perhaps", &connection, &error), CLOACA_INVALID_ARGUMENT);
     assert_string_equal(error.detail, "The direct must be true or false.");
-}
-
-static int make_folder(void **state)
-{
-    (void) state;
-    snprintf(folder, sizeof(folder), "/tmp/cloaca-wait-XXXXXX");
-    if (mkdtemp(folder) == NULL) {
-        return 1;
-    }
-    snprintf(url, sizeof(url), "sqlite:///%s/wait.db", folder);
-    return 0;
-}
-
-static int drop_folder(void **state)
-{
-    char *command;
-    int status = asprintf(&command, "rm -rf %s", folder);
-
-    (void) state;
-    if (status > 0) {
-        status = system(command); // NOLINT(bugprone-command-processor,cert-env33-c): the name is ours
-        free(command);
-    }
-    return status;
-}
-
-/* A database of its own, whatever an earlier run left. */
-static int use_server(void **state)
-{
-    PGconn *server = PQconnectdb("client_encoding=UTF8");
-
-    (void) state;
-    run_raw(server, "drop database if exists client_wait");
-    run_raw(server, "create database client_wait");
-    PQfinish(server);
-    snprintf(url, sizeof(url), "postgresql:///client_wait");
-    return 0;
 }
 
 #define SHARED_TESTS                                                                                                           \
