@@ -467,7 +467,7 @@ static bool update(Claim *claim)
         return false;
     }
     claim->first_end = Min(claim->first_end, lease_until);
-    cloaca_remember_place(&claim->tables, DatumGetInt64(values[TASK_LEASE_ID - 1]), &root);
+    cloaca_remember_place(&claim->tables, DatumGetInt64(values[TASK_LEASE_ID - 1]), &root, claim->buffer);
     cloaca_note_due(claim->queue.database, claim->queue.table, lease_until, true);
     cloaca_note_claimed(&claim->queue, claim->entries.entry.priority, claim->entries.entry.key);
     if (cloaca_bind_leases)

@@ -32,6 +32,13 @@ typedef bool CompatUpdateIndexes;
     ((void) (indexes), ExecInsertIndexTuples(target, row, state, is_update, false, NULL, NIL))
 #endif
 
+/* 16 calls a relation's file a locator. */
+#if PG_VERSION_NUM >= 160000
+#define compat_read_recent_buffer(relation, block, buffer) ReadRecentBuffer((relation)->rd_locator, MAIN_FORKNUM, block, buffer)
+#else
+#define compat_read_recent_buffer(relation, block, buffer) ReadRecentBuffer((relation)->rd_node, MAIN_FORKNUM, block, buffer)
+#endif
+
 /* 16 lets a descent of a B-tree know the table, 17 takes away its snapshot. */
 #if PG_VERSION_NUM >= 170000
 #define compat_bt_search(index, table, key, leaf) _bt_search(index, table, key, leaf, BT_READ)

@@ -122,7 +122,7 @@ extern void cloaca_read_settings(const CloacaTables *tables, Datum queue, Cloaca
 /* A way to rows, by their ids or by their places, under a snapshot of its own. */
 typedef struct CloacaRows {
     const CloacaTables *tables;
-    BlockNumber blocks; /* how long the table is at least */
+    BlockNumber blocks; /* how long the table is at least, 0 until it is needed */
     Relation index;
     struct IndexScanDescData *scan; /* NULL until it is needed */
     Buffer buffer;
@@ -148,8 +148,8 @@ extern bool cloaca_fetch_task(const CloacaTables *tables, ItemPointer tid, Snaps
 extern TM_Result cloaca_update_task(const CloacaTables *tables, struct TupleTableSlot *slot, Datum *values, bool *nulls,
                                     bool wait, ItemPointer root);
 extern TM_Result cloaca_delete_task(const CloacaTables *tables, struct TupleTableSlot *slot);
-/* Remembers the place of a task that was claimed, so that completing it needs no index. */
-extern void cloaca_remember_place(const CloacaTables *tables, int64 lease_id, ItemPointer root);
+/* Remembers the place of a task that was claimed, and a buffer that may hold its page, so that completing it needs no index. */
+extern void cloaca_remember_place(const CloacaTables *tables, int64 lease_id, ItemPointer root, Buffer buffer);
 /* How much room a page should have at least for a new version of a task. A page that has less is to be pruned, but not while a
  * slot holds a row of it. */
 #define CLOACA_ROOM 1024

@@ -4,7 +4,7 @@
  * Which tenant a call means is what cloaca.current_tenant() says; its answer is remembered for each role and setting until the
  * registry, a schema, a role or a membership changes. Whether a tenant's tables are what this library knows is looked at once,
  * and again whenever one of them changes: everything else (triggers, rules, row security, other columns and indexes, storage
- * other than a plain heap) is left to SQL. Privileges are checked at every call.
+ * other than a plain heap) is left to SQL. Privileges are remembered in the same way.
  *
  * Runs in the backend of the caller, with its rights. Locks are those of the SQL statements it stands in for: ROW EXCLUSIVE on
  * cloaca_task and its indexes, ACCESS SHARE on cloaca_queue, until the transaction ends.
@@ -88,10 +88,11 @@ typedef struct Caller {
 } Caller;
 
 typedef struct Tenant {
-    Caller caller; /* the hash key */
-    bool is_known; /* schema, task and queue are right */
-    bool is_seen;  /* is_plain and the rest of the tables are right */
-    bool is_plain; /* the direct path can serve it */
+    Caller caller;     /* the hash key */
+    bool is_known;     /* schema, task and queue are right */
+    bool is_seen;      /* is_plain and the rest of the tables are right */
+    bool is_plain;     /* the direct path can serve it */
+    AclMode permitted; /* what is known to be granted on the table of tasks, with all that goes with it */
     Oid schema;
     Oid task;
     Oid queue;
@@ -108,7 +109,7 @@ static Tenant *recall_tenant(void);
 static Caller this_caller(void);
 static void know_tenant(Tenant *tenant);
 static bool open_tenant(Tenant *tenant, CloacaTables *tables, AclMode mode);
-static bool is_permitted(const Tenant *tenant, AclMode mode);
+static bool is_permitted(Tenant *tenant, AclMode mode);
 static bool see_tables(Tenant *tenant, Relation task, Relation queue);
 static bool see_task_indexes(Relation task, CloacaTables *tables);
 static bool see_queue_index(Relation queue, CloacaTables *tables);
@@ -205,6 +206,7 @@ static Tenant *find_tenant(void)
     }
     tenant = hash_search(tenants, &caller, HASH_ENTER, &found);
     tenant->is_known = tenant->is_seen = false;
+    tenant->permitted = 0;
     know_tenant(tenant);
     return tenant;
 }
@@ -276,13 +278,23 @@ static bool open_tenant(Tenant *tenant, CloacaTables *tables, AclMode mode)
 }
 
 /* What SQL would ask for. Privileges on single columns are left to it. */
-static bool is_permitted(const Tenant *tenant, AclMode mode)
+static bool is_permitted(Tenant *tenant, AclMode mode)
 {
     Oid role = GetUserId();
+    uint64 before = forgettings;
 
-    return tenant->is_known && compat_schema_aclcheck(tenant->schema, role, ACL_USAGE) == ACLCHECK_OK &&
-           pg_class_aclmask(tenant->task, role, mode, ACLMASK_ALL) == mode &&
-           pg_class_aclcheck(tenant->queue, role, ACL_SELECT) == ACLCHECK_OK;
+    if (!tenant->is_known)
+        return false;
+    if ((tenant->permitted & mode) == mode)
+        return true;
+    if (compat_schema_aclcheck(tenant->schema, role, ACL_USAGE) != ACLCHECK_OK ||
+        pg_class_aclmask(tenant->task, role, mode, ACLMASK_ALL) != mode ||
+        pg_class_aclcheck(tenant->queue, role, ACL_SELECT) != ACLCHECK_OK)
+        return false;
+    /* A grant that changed while we looked is looked at again the next time. */
+    if (before == forgettings)
+        tenant->permitted |= mode;
+    return true;
 }
 
 /* Whether the tables are as this library knows them. They are open and locked, so that they stay so. */

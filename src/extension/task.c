@@ -30,13 +30,15 @@ typedef struct Place {
     int64 lease_id;
     Oid table;
     ItemPointerData root;
+    Buffer buffer; /* where its page was, or InvalidBuffer */
 } Place;
 
 #define PLACES 4096
 
 static Place *places;
 
-static bool recall_place(const CloacaRows *rows, int64 lease_id, ItemPointer place);
+static bool recall_place(CloacaRows *rows, int64 lease_id, ItemPointer place);
+static bool is_in_table(CloacaRows *rows, const Place *place);
 static bool find_row(CloacaRows *rows, int64 task);
 static bool is_held(TupleTableSlot *slot, int64 task, int64 lease_id);
 static bool is_locked_by_us(TupleTableSlot *slot);
@@ -47,10 +49,7 @@ void cloaca_begin_lookup(CloacaRows *rows, const CloacaTables *tables)
 {
     CommandCounterIncrement();
     PushActiveSnapshot(GetTransactionSnapshot());
-    *rows = (CloacaRows){.tables = tables,
-                         .blocks = RelationGetNumberOfBlocks(tables->task),
-                         .buffer = InvalidBuffer,
-                         .slot = table_slot_create(tables->task, NULL)};
+    *rows = (CloacaRows){.tables = tables, .buffer = InvalidBuffer, .slot = table_slot_create(tables->task, NULL)};
 }
 
 bool cloaca_lookup_held(CloacaRows *rows, int64 task, int64 lease_id)
@@ -183,22 +182,43 @@ void cloaca_index_task(const CloacaTables *tables, Datum *values, const bool *nu
     }
 }
 
-void cloaca_remember_place(const CloacaTables *tables, int64 lease_id, ItemPointer root)
+void cloaca_remember_place(const CloacaTables *tables, int64 lease_id, ItemPointer root, Buffer buffer)
 {
+    bool is_there = BufferIsValid(buffer) && BufferGetBlockNumber(buffer) == ItemPointerGetBlockNumber(root);
+
     if (places == NULL)
         places = MemoryContextAllocZero(TopMemoryContext, PLACES * sizeof(Place));
-    places[lease_id % PLACES] = (Place){lease_id, RelationGetRelid(tables->task), *root};
+    places[lease_id % PLACES] = (Place){lease_id, RelationGetRelid(tables->task), *root, is_there ? buffer : InvalidBuffer};
 }
 
-static bool recall_place(const CloacaRows *rows, int64 lease_id, ItemPointer place)
+static bool recall_place(CloacaRows *rows, int64 lease_id, ItemPointer place)
 {
     const Place *known = places && lease_id >= 0 ? &places[lease_id % PLACES] : NULL;
 
     if (known == NULL || known->lease_id != lease_id || known->table != RelationGetRelid(rows->tables->task) ||
-        ItemPointerGetBlockNumber(&known->root) >= rows->blocks)
+        !is_in_table(rows, known))
         return false;
     *place = known->root;
     return true;
+}
+
+/* The table may be shorter by now. It is not where the page is still in its buffer, which then is pinned for the next one. */
+static bool is_in_table(CloacaRows *rows, const Place *place)
+{
+    BlockNumber block = ItemPointerGetBlockNumber(&place->root);
+
+    if (BufferIsValid(rows->buffer) && BufferGetBlockNumber(rows->buffer) == block)
+        return true;
+    if (BufferIsValid(place->buffer) && compat_read_recent_buffer(rows->tables->task, block, place->buffer)) {
+        ExecClearTuple(rows->slot);
+        if (BufferIsValid(rows->buffer))
+            ReleaseBuffer(rows->buffer);
+        rows->buffer = place->buffer;
+        return true;
+    }
+    if (rows->blocks == 0)
+        rows->blocks = RelationGetNumberOfBlocks(rows->tables->task);
+    return block < rows->blocks;
 }
 
 /* By the id, through the index. */
