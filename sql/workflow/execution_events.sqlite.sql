@@ -8,9 +8,7 @@ select detail from (select case
     end as detail)
 where detail is not null;
 
--- @raise unknown_execution
-select 'There is no execution ' || coalesce(:execution, 'null') || '.' as detail
-where not exists (select 1 from main.cloaca_execution where id = :execution);
+-- @include workflow/refuse_execution
 
 select v.id as event, v.at, v.task, coalesce(v.name, (
         select w.name from main.cloaca_execution e

@@ -2,9 +2,7 @@
 --
 -- The tasks are counted by the state that list_execution_tasks gives.
 
--- @raise unknown_execution
-select 'There is no execution ' || coalesce(:execution, 'null') || '.' as detail
-where not exists (select 1 from main.cloaca_execution where id = :execution);
+-- @include workflow/refuse_execution
 
 select e.id as execution, e.name as workflow, w.version, e.state, e.key, e.input, e.context, e.result, e.error, (
         select json_object('total', count(*),

@@ -10,9 +10,7 @@ select detail from (select case
     end as detail)
 where detail is not null;
 
--- @raise unknown_execution
-select 'There is no execution ' || coalesce(:execution, 'null') || '.' as detail
-where not exists (select 1 from main.cloaca_execution where id = :execution);
+-- @include workflow/refuse_execution
 
 select n, name, task, state, handler, queue, (
         select json_group_array(name) from (

@@ -2,13 +2,9 @@
 --
 -- Its live tasks are never due until it is resumed.
 
--- @raise unknown_execution
-select 'There is no execution ' || coalesce(:execution, 'null') || '.' as detail
-where not exists (select 1 from main.cloaca_execution where id = :execution);
+-- @include workflow/refuse_execution
 
--- @raise execution_finished
-select 'Execution ' || id || ' is ' || state || '.' as detail
-from main.cloaca_execution where id = :execution and finished_at is not null;
+-- @include workflow/refuse_finished
 
 -- @if
 select 1 from main.cloaca_execution where id = :execution and state <> 'paused';

@@ -2,9 +2,7 @@
 --
 -- The scratch table has the tasks that run, or are skipped, again, with how many of those they wait for.
 
--- @raise unknown_execution
-select 'There is no execution ' || coalesce(:execution, 'null') || '.' as detail
-where not exists (select 1 from main.cloaca_execution where id = :execution);
+-- @include workflow/refuse_execution
 
 -- @raise execution_finished
 select 'Execution ' || id || ' is ' || state || '.' as detail

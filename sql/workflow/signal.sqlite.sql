@@ -9,13 +9,9 @@ where :name is null or length(cast(:name as blob)) not between 1 and 200 or :nam
 -- @raise invalid_argument
 select 'The payload must have at most 64 MiB.' as detail where length(cast(:payload as blob)) > 67108864;
 
--- @raise unknown_execution
-select 'There is no execution ' || coalesce(:execution, 'null') || '.' as detail
-where not exists (select 1 from main.cloaca_execution where id = :execution);
+-- @include workflow/refuse_execution
 
--- @raise execution_finished
-select 'Execution ' || id || ' is ' || state || '.' as detail
-from main.cloaca_execution where id = :execution and finished_at is not null;
+-- @include workflow/refuse_finished
 
 insert into main.cloaca_execution_event (execution, at, state, name) values (:execution, :now, 'signalled', :name);
 

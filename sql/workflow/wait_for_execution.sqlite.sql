@@ -8,9 +8,7 @@ select detail from (select case
     end as detail)
 where detail is not null;
 
--- @raise unknown_execution
-select 'There is no execution ' || coalesce(:execution, 'null') || '.' as detail
-where not exists (select 1 from main.cloaca_execution where id = :execution);
+-- @include workflow/refuse_execution
 
 -- @watch
 select case when finished_at is not null then state end as state, null as next_at from main.cloaca_execution where id = :execution;
