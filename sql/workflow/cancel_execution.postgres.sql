@@ -15,10 +15,9 @@ as $$
 #variable_conflict use_column
 declare
     tenant text := cloaca.current_tenant();
-    state text := cloaca.execution_state(tenant, cancel_execution.execution);
+    state text := cloaca.execution_state(tenant, cancel_execution.execution, 'cancelled');
 begin
     if state <> 'cancelled' then
-        perform cloaca.refuse_finished(cancel_execution.execution, state);
         perform cloaca.close_execution(tenant, cancel_execution.execution, 'cancelled', left(reason, 10000), cloaca.now());
     end if;
     return query select 'cancelled';

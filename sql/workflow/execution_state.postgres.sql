@@ -1,11 +1,11 @@
 -- @helper execution_state
 --
 -- Locks an execution against completions and everybody else, then its live tasks, and tells its state. Raises when there is none of
--- that id.
+-- that id, or when it has ended in another state than these.
 --
 -- A transaction that claimed or extended a task before has that in hand, and completing it needs the execution: so while tasks are not
 -- to be had, the execution is let go of again.
-create function cloaca.execution_state(tenant text, execution bigint) returns text
+create function cloaca.execution_state(tenant text, execution bigint, variadic ends text[] default '{}') returns text
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
@@ -26,6 +26,9 @@ begin
                 perform cloaca.refuse_execution(execution_state.execution);
             end if;
             perform cloaca.lock_execution_tasks(tenant, execution_state.execution);
+            if state <> all (ends) then
+                perform cloaca.refuse_finished(execution_state.execution, state);
+            end if;
             return state;
         exception when lock_not_available then
             if not is_locked or clock_timestamp() > begun + patience then

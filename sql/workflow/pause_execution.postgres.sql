@@ -16,14 +16,7 @@ declare
     tenant text := cloaca.current_tenant();
     state text := cloaca.execution_state(tenant, pause_execution.execution);
 begin
-    perform cloaca.refuse_finished(pause_execution.execution, state);
     if state <> 'paused' then
-        -- Statement after statement: while this waits for a row, its run_at may change.
-        execute format($query$
-            select from %1$I.cloaca_task t where t.id = any (array(
-                select n.task from %1$I.cloaca_execution_task n where n.execution = $1 and n.state = 'ready'))
-            order by t.id for update
-            $query$, tenant) using pause_execution.execution;
         execute format($query$
             with held as (
                 update %1$I.cloaca_execution_task n set held_run_at = t.run_at

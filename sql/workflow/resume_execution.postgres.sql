@@ -15,13 +15,7 @@ declare
     tenant text := cloaca.current_tenant();
     state text := cloaca.execution_state(tenant, resume_execution.execution);
 begin
-    perform cloaca.refuse_finished(resume_execution.execution, state);
     if state = 'paused' then
-        execute format($query$
-            select from %1$I.cloaca_task t where t.id = any (array(
-                select n.task from %1$I.cloaca_execution_task n where n.execution = $1 and n.state = 'ready'))
-            order by t.id for update
-            $query$, tenant) using resume_execution.execution;
         execute format($query$
             with freed as (
                 update %1$I.cloaca_task t set run_at = n.held_run_at from %1$I.cloaca_execution_task n

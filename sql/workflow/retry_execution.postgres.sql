@@ -16,13 +16,11 @@ as $$
 declare
     tenant text := cloaca.current_tenant();
     at timestamptz := cloaca.now();
-    state text := cloaca.execution_state(tenant, retry_execution.execution);
+    state text := cloaca.execution_state(tenant, retry_execution.execution, 'failed', 'cancelled');
     again record;
     due timestamptz;
 begin
-    if state = 'completed' then
-        perform cloaca.refuse_finished(retry_execution.execution, state);
-    elsif state not in ('failed', 'cancelled') then
+    if state not in ('failed', 'cancelled') then
         perform cloaca.raise_condition('invalid_argument', format('Execution %s has not ended.', retry_execution.execution));
     end if;
     -- What this very transaction ended counts as ended only then.
