@@ -1,7 +1,7 @@
 -- @helper execution_state
 --
 -- Locks an execution against completions and everybody else, then its live tasks, and tells its state. Raises when there is none of
--- that id, or when it has ended in another state than these.
+-- that id, or when it has ended in a state that is not among `ends`.
 --
 -- A transaction that claimed or extended a task before has that in hand, and completing it needs the execution: so while tasks are not
 -- to be had, the execution is let go of again.
