@@ -31,6 +31,8 @@ END {
 
 recovery::must($url, $_) for 'create extension cloaca', 'create table note (body text)', 'create sequence number',
     "select count(*) from cloaca.enqueue_many('task', array_fill('1'::jsonb, array[2000]), queue => 'work')",
+    q{select from cloaca.define_workflow('flow', '{"queue": "flow", "tasks": [{"name": "task"}]}')},
+    "select count(cloaca.start_workflow('flow')) from generate_series(1, 3)",
     q{create function claim_and_write() returns void language plpgsql as $$
         begin
             perform from cloaca.claim('work');
@@ -105,6 +107,7 @@ sub alone {
     commits(AT_ONCE, 'two claims in PL/pgSQL', "do \$\$ begin for i in 1 .. 2 loop perform from cloaca.claim('work'); end loop; end \$\$");
     commits(AT_ONCE, 'a prepared claim', "prepare p as $claim; execute p");
     commits(AT_ONCE, 'a claim in a pipeline', sub { pipeline($claim) });
+    commits(AT_ONCE, 'a claim of a task of an execution', "select 1 / count(*) from cloaca.claim('flow') where execution is not null");
     $session->ask("begin; select cloaca.claim('work', lease => '1 ms'); commit");
     commits(AT_ONCE, 'a claim of an expired task', "select pg_sleep(0.01); $claim");
 }
@@ -127,6 +130,8 @@ sub together {
         commits(DURABLY, "$write after a claim", "alter sequence number restart; begin; $claim; $write; commit");
         commits(DURABLY, "$write between claims", "alter sequence number restart; begin; $claim; $write; $claim; commit");
     }
+    # Who has a transaction's number may ask another server, or this one after a crash, what became of it.
+    commits(DURABLY, 'a number of the transaction before a claim', "begin; select pg_current_xact_id(); $claim; commit");
     commits(DURABLY, 'a temporary row before a claim', "begin; insert into own values ('x'); $claim; commit");
     # At its end a session drops its temporary tables, and waits for the disk.
     $session->ask('drop table own');
