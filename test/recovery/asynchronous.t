@@ -32,7 +32,7 @@ END {
 recovery::must($url, $_) for 'create extension cloaca', 'create table note (body text)', 'create sequence number',
     "select count(*) from cloaca.enqueue_many('task', array_fill('1'::jsonb, array[2000]), queue => 'work')",
     q{select from cloaca.define_workflow('flow', '{"queue": "flow", "tasks": [{"name": "task"}]}')},
-    "select count(cloaca.start_workflow('flow')) from generate_series(1, 3)",
+    "select s.* from generate_series(1, 3) g, cloaca.start_workflow('flow', key => g::text) s",
     q{create function claim_and_write() returns void language plpgsql as $$
         begin
             perform from cloaca.claim('work');
