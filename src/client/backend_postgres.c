@@ -1,34 +1,18 @@
 /*
- * backend_postgres.c - runs the functions on PostgreSQL, the only user of libpq
+ * backend_postgres.c - runs the functions on PostgreSQL
  *
- * A function is one statement, `select columns from cloaca.f(arg => $1, ...)`, with the types of the parameters given, so that
- * neither the search path nor the session's formats play a part: times and intervals travel as numbers. Inside a borrowed
- * connection's transaction a call has a savepoint, so that an error leaves the caller's transaction usable.
+ * A function is one statement (postgres_values.c). Inside a borrowed connection's transaction a call has a savepoint, so that
+ * an error leaves the caller's transaction usable. Nobody but this backend's files uses libpq.
  *
  * Processes: one server process a connection. Locks: those that the functions take.
  */
-#define _DEFAULT_SOURCE /* clock_gettime */
-#include "backend.h"
-
-#include "common/json.h"
+#include "backend_postgres.h"
 #include "common/timestamp.h"
 
-#include <errno.h>
-#include <libpq-fe.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-/* Parameters in the form of libpq. */
-typedef struct parameters {
-    int count;
-    Oid types[CLO_PARAMETER_LIMIT];
-    const char *values[CLO_PARAMETER_LIMIT];
-    int lengths[CLO_PARAMETER_LIMIT];
-    int formats[CLO_PARAMETER_LIMIT];
-} parameters;
 
 /* What a command came to, when it failed, for COMMIT_UNKNOWN. */
 typedef enum effect_kind {
@@ -53,17 +37,6 @@ typedef struct connection {
     cloaca_error *why; /* its error */
 } connection;
 
-/* The types' own numbers are fixed for ever. */
-static const Oid type_oids[] = {
-    [CLOACA_TYPE_BOOLEAN] = 16,       [CLOACA_TYPE_SMALLINT] = 21,      [CLOACA_TYPE_INTEGER] = 23,
-    [CLOACA_TYPE_BIGINT] = 20,        [CLOACA_TYPE_TEXT] = 25,          [CLOACA_TYPE_JSONB] = 3802,
-    [CLOACA_TYPE_TIMESTAMPTZ] = 1184, [CLOACA_TYPE_INTERVAL] = 1186,    [CLOACA_TYPE_BIGINT_ARRAY] = 1016,
-    [CLOACA_TYPE_TEXT_ARRAY] = 1009,  [CLOACA_TYPE_JSONB_ARRAY] = 3807,
-};
-
-/* 2000-01-01, where PostgreSQL's times start. */
-#define POSTGRES_EPOCH INT64_C(946684800000000)
-
 /* How long to wait for the answer to a request to cancel, in milliseconds, before it is repeated, and how often that is done.
  */
 #define CANCEL_PAUSE 100
@@ -71,33 +44,21 @@ static const Oid type_oids[] = {
 
 static const clo_backend backend;
 
-static cloaca_status connect_server(connection *self, const clo_url *url, cloaca_error *error);
-static cloaca_status wait_for_server(connection *self, cloaca_error *error);
-static cloaca_status connect_failed(connection *self, cloaca_error *error);
-static cloaca_status malformed(cloaca_error *error);
 static cloaca_status set_setting(connection *self, const char *name, const char *value, cloaca_error *error);
-static void build_sql(connection *self, const clo_function *function, const clo_value *arguments);
-static void build_column(clo_buffer *sql, const clo_column *column);
-static cloaca_status build_parameters(connection *self, const clo_function *function, const clo_value *arguments,
-                                      parameters *built, cloaca_error *error);
-static char *number_parameter(clo_arena *arena, cloaca_type type, int64_t integer, int *length);
-static char *array_parameter(clo_arena *arena, const clo_value *value, cloaca_type type);
-static cloaca_status run(connection *self, const char *sql, const parameters *given, effect_kind effect, PGresult **result,
-                         cloaca_error *error);
-static cloaca_status send(connection *self, const char *sql, const parameters *given, effect_kind effect, cloaca_error *error);
+static cloaca_status run(connection *self, const char *sql, const postgres_parameters *given, effect_kind effect,
+                         PGresult **result, cloaca_error *error);
+static cloaca_status send(connection *self, const char *sql, const postgres_parameters *given, effect_kind effect,
+                          cloaca_error *error);
 static void take(connection *self, reply *got, PGresult *next, cloaca_error *error);
 static cloaca_status finish(connection *self, reply *got, PGresult **result, cloaca_error *error);
 static void request_cancel(connection *self);
 static void end_copy(connection *self, ExecStatusType kind);
 static cloaca_status command(connection *self, const char *sql, effect_kind effect, cloaca_error *error);
-static cloaca_status read_rows(connection *self, const clo_function *function, PGresult *result, const clo_sink *sink,
-                               cloaca_error *error);
 static cloaca_status fail_with(connection *self, const PGresult *result, bool answered, effect_kind effect,
                                cloaca_error *error);
 static cloaca_status lost(connection *self, effect_kind effect, cloaca_error *error);
 static cloaca_status older_server(const clo_function *function, cloaca_status status, cloaca_error *error);
 static bool still_there(connection *self);
-static void ignore_notice(void *context, const PGresult *notice);
 
 bool clo_postgres_option(const char *name)
 {
@@ -120,7 +81,7 @@ cloaca_status clo_postgres_open(const clo_url *url, cloaca **made, cloaca_error 
         return clo_no_memory(error);
     }
     self->base.backend = &backend;
-    status = connect_server(self, url, error);
+    status = clo_postgres_connect(url->location, &self->server, error);
     if (status == CLOACA_OK && url->schema != NULL) {
         const clo_value schema[CLO_PARAMETER_LIMIT] = {{CLO_TEXT, 0, url->schema, strlen(url->schema)}};
 
@@ -165,25 +126,25 @@ static cloaca_status call(cloaca *base, const clo_function *function, const clo_
     connection *self = (connection *) base;
     const bool outside = PQtransactionStatus(self->server) == PQTRANS_IDLE;
     const bool savepoint = base->borrowed && !base->began && !outside && !function->procedure;
-    parameters built = {0};
+    postgres_parameters built = {0};
     PGresult *result = NULL;
     cloaca_status status;
 
     clo_arena_reset(&self->arena);
-    status = build_parameters(self, function, arguments, &built, error);
+    status = clo_postgres_parameters(function, arguments, &self->arena, &built, error);
     if (status == CLOACA_OK && savepoint) {
         status = command(self, "savepoint cloaca", EFFECT_NONE, error);
     }
     if (status != CLOACA_OK) {
         return status;
     }
-    build_sql(self, function, arguments);
+    clo_postgres_statement(function, arguments, &self->sql);
     status = clo_buffer_finish(&self->sql)
                  ? run(self, self->sql.data, &built, outside && function->writes ? EFFECT_COMMIT : EFFECT_NONE, &result, error)
                  : clo_no_memory(error);
     status = older_server(function, status, error);
     if (status == CLOACA_OK && function->column_count > 0) {
-        status = read_rows(self, function, result, sink, error);
+        status = clo_postgres_rows(function, result, sink, error);
     }
     PQclear(result);
     if (savepoint && PQstatus(self->server) == CONNECTION_OK) {
@@ -293,7 +254,7 @@ static cloaca_status bind_leases(cloaca *base, bool on, cloaca_error *error)
 static cloaca_status wait_begin(cloaca *base, const clo_function *function, const clo_value *arguments, cloaca_error *error)
 {
     connection *self = (connection *) base;
-    parameters built = {0};
+    postgres_parameters built = {0};
     cloaca_status status = CLOACA_OK;
 
     if (self->why == NULL) {
@@ -302,10 +263,10 @@ static cloaca_status wait_begin(cloaca *base, const clo_function *function, cons
     }
     clo_arena_reset(&self->arena);
     if (status == CLOACA_OK) {
-        status = build_parameters(self, function, arguments, &built, error);
+        status = clo_postgres_parameters(function, arguments, &self->arena, &built, error);
     }
     if (status == CLOACA_OK) {
-        build_sql(self, function, arguments);
+        clo_postgres_statement(function, arguments, &self->sql);
         status = clo_buffer_finish(&self->sql) ? send(self, self->sql.data, &built, EFFECT_NONE, error) : clo_no_memory(error);
     }
     self->waited = (reply){.effect = EFFECT_NONE};
@@ -347,7 +308,7 @@ static cloaca_status wait_check(cloaca *base, const clo_sink *sink, bool *done, 
             *error = *self->why;
         }
     } else if (sink != NULL) {
-        status = read_rows(self, function, result, sink, error);
+        status = clo_postgres_rows(function, result, sink, error);
     }
     PQclear(result);
     return status;
@@ -419,101 +380,11 @@ static const clo_backend backend = {
     .close = close_connection,
 };
 
-/* ----------------------------------------------------------------------------------------------------------------- opening */
-
-static cloaca_status connect_server(connection *self, const clo_url *url, cloaca_error *error)
-{
-    const char *const names[] = {"dbname", "client_encoding", "fallback_application_name", NULL};
-    const char *const values[] = {url->location, "UTF8", "cloaca", NULL};
-    PQconninfoOption *options = PQconninfoParse(url->location, NULL);
-
-    /* libpq's own message would quote the URL, the password included. */
-    if (options == NULL) {
-        return malformed(error);
-    }
-    PQconninfoFree(options);
-    self->server = PQconnectStartParams(names, values, 1);
-    if (self->server == NULL) {
-        return clo_no_memory(error);
-    }
-    PQsetNoticeReceiver(self->server, ignore_notice, NULL);
-    /* With the SQLSTATE in the messages, the only place where a refused connection has it. */
-    PQsetErrorVerbosity(self->server, PQERRORS_VERBOSE);
-    return PQstatus(self->server) == CONNECTION_BAD ? connect_failed(self, error) : wait_for_server(self, error);
-}
-
-/* Until the server has answered, or connect_timeout has passed. */
-static cloaca_status wait_for_server(connection *self, cloaca_error *error)
-{
-    PostgresPollingStatusType state = PGRES_POLLING_WRITING;
-    PQconninfoOption *options = PQconninfo(self->server);
-    int64_t left = -1;
-    struct timespec start, now;
-
-    for (PQconninfoOption *option = options; option != NULL && option->keyword != NULL; option++) {
-        if (strcmp(option->keyword, "connect_timeout") == 0 && option->val != NULL && strtol(option->val, NULL, 10) > 0) {
-            left = (int64_t) strtol(option->val, NULL, 10) * 1000;
-        }
-    }
-    PQconninfoFree(options);
-    clock_gettime(CLOCK_MONOTONIC, &start);
-    while (state != PGRES_POLLING_OK && state != PGRES_POLLING_FAILED) {
-        struct pollfd descriptor = {PQsocket(self->server), state == PGRES_POLLING_READING ? POLLIN : POLLOUT, 0};
-        int64_t passed;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        passed = ((int64_t) now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000;
-        if (left >= 0 && passed >= left) {
-            return clo_fail(error, CLOACA_TIMEOUT, "The server did not answer within connect_timeout.");
-        }
-        if (poll(&descriptor, 1, left >= 0 ? (int) (left - passed < 60000 ? left - passed : 60000) : -1) > 0) {
-            state = PQconnectPoll(self->server);
-        }
-    }
-    return state == PGRES_POLLING_OK ? CLOACA_OK : connect_failed(self, error);
-}
-
-/* The message reads "connection to server ... failed: FATAL:  28P01: password authentication failed ..." when the server spoke.
- */
-static cloaca_status connect_failed(connection *self, cloaca_error *error)
-{
-    const char *message = PQerrorMessage(self->server);
-    const char *text = message;
-    cloaca_status status = CLOACA_CONNECTION_REFUSED;
-
-    for (const char *at = message; (at = strstr(at, ":  ")) != NULL; at++) {
-        if (strspn(at + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 && at[8] == ':') {
-            char sqlstate[6] = {0};
-
-            memcpy(sqlstate, at + 3, 5);
-            text = at + 10;
-            status = clo_status_of_sqlstate(sqlstate);
-            if (status == CLOACA_CONNECTION_LOST) {
-                status = CLOACA_CONNECTION_REFUSED;
-            }
-            break;
-        }
-    }
-    if (text == message && PQconnectionNeedsPassword(self->server)) {
-        status = CLOACA_AUTHENTICATION_FAILED;
-    }
-    clo_fail(error, status, NULL);
-    if (error != NULL) {
-        clo_error_copy(error->detail, sizeof(error->detail), text, strcspn(text, "\n"));
-    }
-    return status;
-}
-
-static cloaca_status malformed(cloaca_error *error)
-{
-    clo_fail(error, CLOACA_INVALID_ARGUMENT, "The URL is malformed.");
-    clo_error_hint(error, "Write postgresql://user:password@host:port/database, with % and two digits for special characters.");
-    return CLOACA_INVALID_ARGUMENT;
-}
+/* ----------------------------------------------------------------------------------------------------------------- calling */
 
 static cloaca_status set_setting(connection *self, const char *name, const char *value, cloaca_error *error)
 {
-    const parameters given = {2, {25, 25}, {name, value}, {0}, {0}};
+    const postgres_parameters given = {2, {25, 25}, {name, value}, {0}, {0}};
     PGresult *result = NULL;
     cloaca_status status = run(self, "select pg_catalog.set_config($1, $2, false)", &given, EFFECT_NONE, &result, error);
 
@@ -521,167 +392,9 @@ static cloaca_status set_setting(connection *self, const char *name, const char 
     return status;
 }
 
-/* ----------------------------------------------------------------------------------------------------------------- calling */
-
-/* A procedure's columns are its inout arguments, which come back as they are. */
-static void build_sql(connection *self, const clo_function *function, const clo_value *arguments)
-{
-    const size_t columns = function->procedure ? 0 : function->column_count;
-    clo_buffer *sql = &self->sql;
-    char text[16];
-    int number = 0;
-
-    sql->length = 0;
-    clo_buffer_text(sql, function->procedure ? "call" : "select");
-    for (size_t i = 0; i < columns; i++) {
-        clo_buffer_text(sql, i > 0 ? ", " : " ");
-        build_column(sql, &function->columns[i]);
-    }
-    clo_buffer_text(sql, function->procedure ? " cloaca." : " from cloaca.");
-    clo_buffer_text(sql, function->name);
-    clo_buffer_byte(sql, '(');
-    for (size_t i = 0; i < function->parameter_count; i++) {
-        if (arguments[i].kind != CLO_OMITTED) {
-            snprintf(text, sizeof(text), " => $%d", ++number);
-            clo_buffer_text(sql, number > 1 ? ", " : "");
-            clo_buffer_text(sql, function->parameters[i].name);
-            clo_buffer_text(sql, text);
-        }
-    }
-    clo_buffer_byte(sql, ')');
-    for (size_t i = 0; i < columns; i++) {
-        clo_buffer_text(sql, i > 0 ? ", " : " as r (");
-        clo_buffer_text(sql, function->columns[i].name);
-    }
-    clo_buffer_text(sql, columns > 0 ? ")" : "");
-}
-
-/* Times and intervals come as microseconds; a time that never comes as the largest number. */
-static void build_column(clo_buffer *sql, const clo_column *column)
-{
-    const bool time = column->type == CLOACA_TYPE_TIMESTAMPTZ;
-    const bool microseconds = time || column->type == CLOACA_TYPE_INTERVAL;
-    const bool array = column->type >= CLOACA_TYPE_BIGINT_ARRAY;
-
-    if (time) {
-        clo_buffer_text(sql, "case when r.");
-        clo_buffer_text(sql, column->name);
-        clo_buffer_text(sql, " operator(pg_catalog.=) 'infinity' then 9223372036854775807 else ");
-    }
-    clo_buffer_text(sql, microseconds ? "(extract(epoch from r." : (array ? "pg_catalog.to_jsonb(r." : "r."));
-    clo_buffer_text(sql, column->name);
-    clo_buffer_text(sql, microseconds ? ") operator(pg_catalog.*) 1000000)::bigint" : (array ? ")" : ""));
-    clo_buffer_text(sql, time ? " end" : "");
-}
-
-static cloaca_status build_parameters(connection *self, const clo_function *function, const clo_value *arguments,
-                                      parameters *built, cloaca_error *error)
-{
-    for (size_t i = 0; i < function->parameter_count; i++) {
-        const clo_value *value = &arguments[i];
-        const cloaca_type type = function->parameters[i].type;
-        const int number = built->count;
-
-        if (value->kind == CLO_OMITTED) {
-            continue;
-        }
-        built->types[number] = type_oids[type];
-        if (value->kind == CLO_INTEGER) {
-            built->values[number] = number_parameter(&self->arena, type, value->integer, &built->lengths[number]);
-            built->formats[number] = 1;
-        } else if (value->kind == CLO_TEXT) {
-            built->values[number] = type >= CLOACA_TYPE_BIGINT_ARRAY ? array_parameter(&self->arena, value, type) : value->text;
-        }
-        if (value->kind != CLO_NULL && built->values[number] == NULL) {
-            return clo_no_memory(error);
-        }
-        built->count++;
-    }
-    return CLOACA_OK;
-}
-
-/* In the binary form: big-endian, of the type's size; an interval has its days and months after the microseconds. */
-static char *number_parameter(clo_arena *arena, cloaca_type type, int64_t integer, int *length)
-{
-    char *bytes = clo_arena_allocate(arena, 16);
-    int size = 8;
-
-    if (bytes == NULL) {
-        return NULL;
-    }
-    switch (type) {
-    case CLOACA_TYPE_BOOLEAN:
-        size = 1;
-        break;
-    case CLOACA_TYPE_SMALLINT:
-        size = 2;
-        break;
-    case CLOACA_TYPE_INTEGER:
-        size = 4;
-        break;
-    case CLOACA_TYPE_TIMESTAMPTZ:
-        /* Far outside is as good as just outside of what the functions take. */
-        if (integer < CLO_TIME_FIRST) {
-            integer = CLO_TIME_FIRST - 1;
-        } else if (integer > CLO_TIME_END) {
-            integer = CLO_TIME_END;
-        }
-        integer -= POSTGRES_EPOCH;
-        break;
-    default:
-        break;
-    }
-    for (int i = 0; i < size; i++) {
-        bytes[i] = (char) ((uint64_t) integer >> (8 * (size - 1 - i)));
-    }
-    *length = size;
-    if (type == CLOACA_TYPE_INTERVAL) {
-        memset(bytes + 8, 0, 8);
-        *length = 16;
-    }
-    return bytes;
-}
-
-/* JSON's array becomes PostgreSQL's, every element but null in quotes. */
-static char *array_parameter(clo_arena *arena, const clo_value *value, cloaca_type type)
-{
-    const char *at = value->text;
-    clo_buffer buffer = {0};
-    clo_span key, element;
-    char *text = NULL;
-    char *plain = clo_arena_allocate(arena, value->length + 1);
-
-    clo_buffer_byte(&buffer, '{');
-    while (plain != NULL && clo_json_next(&at, &key, &element)) {
-        clo_buffer_text(&buffer, buffer.length > 1 ? "," : "");
-        if (*element.text == 'n') {
-            clo_buffer_text(&buffer, "null");
-            continue;
-        }
-        if (type == CLOACA_TYPE_TEXT_ARRAY) {
-            element.length = clo_json_unquote(element, plain);
-            element.text = plain;
-        }
-        clo_buffer_byte(&buffer, '"');
-        for (size_t i = 0; i < element.length; i++) {
-            if (element.text[i] == '"' || element.text[i] == '\\') {
-                clo_buffer_byte(&buffer, '\\');
-            }
-            clo_buffer_byte(&buffer, element.text[i]);
-        }
-        clo_buffer_byte(&buffer, '"');
-    }
-    clo_buffer_byte(&buffer, '}');
-    if (plain != NULL && !buffer.failed) {
-        text = clo_arena_copy(arena, buffer.data, buffer.length);
-    }
-    clo_buffer_free(&buffer);
-    return text;
-}
-
 /* Runs a statement and gives its last result when it succeeded. */
-static cloaca_status run(connection *self, const char *sql, const parameters *given, effect_kind effect, PGresult **result,
-                         cloaca_error *error)
+static cloaca_status run(connection *self, const char *sql, const postgres_parameters *given, effect_kind effect,
+                         PGresult **result, cloaca_error *error)
 {
     reply got = {.effect = effect};
     PGresult *next;
@@ -697,7 +410,8 @@ static cloaca_status run(connection *self, const char *sql, const parameters *gi
     return finish(self, &got, result, error);
 }
 
-static cloaca_status send(connection *self, const char *sql, const parameters *given, effect_kind effect, cloaca_error *error)
+static cloaca_status send(connection *self, const char *sql, const postgres_parameters *given, effect_kind effect,
+                          cloaca_error *error)
 {
     int sent;
 
@@ -791,38 +505,6 @@ static cloaca_status command(connection *self, const char *sql, effect_kind effe
     return status;
 }
 
-static cloaca_status read_rows(connection *self, const clo_function *function, PGresult *result, const clo_sink *sink,
-                               cloaca_error *error)
-{
-    clo_value values[CLO_COLUMN_LIMIT];
-
-    if ((size_t) PQnfields(result) != function->column_count) {
-        return clo_fail(error, CLOACA_DATABASE_ERROR, "The server's %s returns other columns.", function->name);
-    }
-    (void) self;
-    for (int row = 0; row < PQntuples(result); row++) {
-        for (int i = 0; i < PQnfields(result); i++) {
-            const cloaca_type type = function->columns[i].type;
-            const char *text = PQgetvalue(result, row, i);
-
-            values[i] = (clo_value){CLO_NULL, 0, NULL, 0};
-            if (PQgetisnull(result, row, i)) {
-                continue;
-            }
-            if (type == CLOACA_TYPE_TEXT || type == CLOACA_TYPE_JSONB || type >= CLOACA_TYPE_BIGINT_ARRAY) {
-                values[i] = (clo_value){CLO_TEXT, 0, text, (size_t) PQgetlength(result, row, i)};
-            } else {
-                values[i].kind = CLO_INTEGER;
-                values[i].integer = type == CLOACA_TYPE_BOOLEAN ? *text == 't' : strtoll(text, NULL, 10);
-            }
-        }
-        if (!sink->row(sink->context, values)) {
-            return clo_no_memory(error);
-        }
-    }
-    return CLOACA_OK;
-}
-
 /* ------------------------------------------------------------------------------------------------------------------ errors */
 
 /*
@@ -908,10 +590,4 @@ static bool still_there(connection *self)
         }
     }
     return PQstatus(self->server) == CONNECTION_OK;
-}
-
-static void ignore_notice(void *context, const PGresult *notice)
-{
-    (void) context;
-    (void) notice;
 }
