@@ -4,4 +4,4 @@
 -- completions count down are locked for as long as a commit takes, not for the rest of a long transaction, and in one order.
 create function cloaca.advance_later(tenant text, tasks bigint[], at timestamptz) returns void
 language c volatile strict
-as 'MODULE_PATHNAME', 'cloaca_advance_later_call';
+as 'MODULE_PATHNAME', 'cloaca_advance_later';

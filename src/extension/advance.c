@@ -9,7 +9,7 @@
  * Runs just before a commit, with the rights of whoever ended the tasks. Dependents are changed in the order of their ranks and
  * ids, then executions, by everybody: so nobody waits in a circle. What depends on a skipped node has a greater rank than that;
  * so those of the lowest rank come first, and the others wait for their turn. The executions are locked by whoever ended the
- * tasks, so that none is paused or cancelled meanwhile.
+ * tasks, so that none is paused or cancelled meanwhile. Locks besides: ROW EXCLUSIVE on the tables, cloaca_task among them.
  */
 #include "execution.h"
 
@@ -33,10 +33,20 @@ typedef struct Dependent {
     int32 ended;
 } Dependent;
 
+/* What a node depends on. */
+typedef struct Dependencies {
+    bool are_completed; /* all of them */
+    Datum changes;      /* what they added to the context, 0 for nothing */
+    int count;
+    Datum *numbers;
+    Datum *states;
+} Dependencies;
+
 typedef struct Advance {
     CloacaTables tables;
     CloacaExecutions executions;
     TupleTableSlot *dependency_row;
+    TupleTableSlot *other_plan_row;
     const char *tenant;
     TimestampTz at;
     MemoryContext memory; /* of all of it */
@@ -56,17 +66,20 @@ typedef struct Advance {
 static bool begin(Advance *advance);
 static void end(Advance *advance);
 static void find_dependents(Advance *advance, int64 task);
-static void find_execution(const CloacaExecutions *executions, int64 execution);
-static void find_plan(const CloacaExecutions *executions, int32 n);
+static bool find_origin(const CloacaExecutions *executions);
+static bool find_execution(const CloacaExecutions *executions, int64 execution);
+static bool find_plan(const CloacaExecutions *executions, int32 n);
 static void add_waiting(Advance *advance, int64 execution, int32 n);
 static void take_turn(Advance *advance);
+static void merge_waiting(Advance *advance);
 static int compare_dependents(const void *one, const void *other);
 static void count_down(Advance *advance, const Dependent *dependent);
 static bool change_remaining(const CloacaExecutions *executions, int32 remaining);
 static bool activate(Advance *advance, int64 task);
 static void add_ended(Advance *advance, int64 task);
-static bool activate_by_sql(Advance *advance, int64 task);
-static bool read_dependencies(Advance *advance, Datum *changes);
+static void read_dependencies(Advance *advance, Dependencies *dependencies);
+static bool fires(Advance *advance, const Dependencies *dependencies, Datum context);
+static Datum states_of(Advance *advance, const Dependencies *dependencies);
 static bool change_state(const Advance *advance, bool is_ready, Datum changes);
 static bool is_paused(const Advance *advance);
 static void insert_task(Advance *advance, int64 task, Datum context);
@@ -117,36 +130,35 @@ static bool begin(Advance *advance)
         return false;
     }
     advance->dependency_row = table_slot_create(advance->executions.node, NULL);
+    advance->other_plan_row = table_slot_create(advance->executions.plan, NULL);
     return true;
 }
 
 static void end(Advance *advance)
 {
     ExecDropSingleTupleTableSlot(advance->dependency_row);
+    ExecDropSingleTupleTableSlot(advance->other_plan_row);
     cloaca_close_executions(&advance->executions);
     cloaca_close_tables(&advance->tables);
     MemoryContextDelete(advance->memory);
 }
 
-/* Adds what waits for this task, or the execution, when it was a final one. */
+/* Adds what waits for this task, or the execution, when it was a final one. Nothing when its execution was removed. */
 static void find_dependents(Advance *advance, int64 task)
 {
     CloacaExecutions *executions = &advance->executions;
     MemoryContext caller = MemoryContextSwitchTo(advance->node_memory);
-    int64 execution;
-    bool is_null;
-    Datum *dependents;
-    int count;
 
-    if (cloaca_find_by_id(executions->node, executions->node_task, task, executions->node_row)) {
-        slot_getallattrs(executions->node_row);
-        execution = DatumGetInt64(executions->node_row->tts_values[NODE_EXECUTION - 1]);
-        find_execution(executions, execution);
-        find_plan(executions, DatumGetInt32(executions->node_row->tts_values[NODE_N - 1]));
-        deconstruct_array(DatumGetArrayTypePCopy(slot_getattr(executions->plan_row, PLAN_DEPENDENTS, &is_null)), INT4OID,
-                          sizeof(int32), true, TYPALIGN_INT, &dependents, NULL, &count);
+    if (cloaca_find_by_id(executions->node, executions->node_task, task, executions->node_row) && find_origin(executions)) {
+        int64 execution = DatumGetInt64(executions->execution_row->tts_values[EXECUTION_ID - 1]);
+        Datum dependents = executions->plan_row->tts_values[PLAN_DEPENDENTS - 1];
+        Datum *numbers;
+        int count;
+
+        deconstruct_array(DatumGetArrayTypePCopy(dependents), INT4OID, sizeof(int32), true, TYPALIGN_INT, &numbers, NULL,
+                          &count);
         for (int i = 0; i < count; i++)
-            add_waiting(advance, execution, DatumGetInt32(dependents[i]));
+            add_waiting(advance, execution, DatumGetInt32(numbers[i]));
         if (count == 0) {
             advance->finals = room(advance, advance->finals, advance->final_count, &advance->final_limit, sizeof(int64));
             advance->finals[advance->final_count++] = execution;
@@ -156,22 +168,32 @@ static void find_dependents(Advance *advance, int64 task)
     MemoryContextReset(advance->node_memory);
 }
 
+/* The execution and the plan of the node in hand, into their rows. */
+static bool find_origin(const CloacaExecutions *executions)
+{
+    slot_getallattrs(executions->node_row);
+    return find_execution(executions, DatumGetInt64(executions->node_row->tts_values[NODE_EXECUTION - 1])) &&
+           find_plan(executions, DatumGetInt32(executions->node_row->tts_values[NODE_N - 1]));
+}
+
 /* Into execution_row. */
-static void find_execution(const CloacaExecutions *executions, int64 execution)
+static bool find_execution(const CloacaExecutions *executions, int64 execution)
 {
     if (!cloaca_find_by_id(executions->execution, executions->execution_id, execution, executions->execution_row))
-        elog(ERROR, "a task has no execution");
+        return false;
     slot_getallattrs(executions->execution_row);
+    return true;
 }
 
 /* Into plan_row, of the execution in hand. */
-static void find_plan(const CloacaExecutions *executions, int32 n)
+static bool find_plan(const CloacaExecutions *executions, int32 n)
 {
     int64 workflow = DatumGetInt64(executions->execution_row->tts_values[EXECUTION_WORKFLOW - 1]);
 
     if (!cloaca_find_by_place(executions->plan, executions->plan_place, workflow, n, executions->plan_row))
-        elog(ERROR, "a task has no place in its workflow");
+        return false;
     slot_getallattrs(executions->plan_row);
+    return true;
 }
 
 static void add_waiting(Advance *advance, int64 execution, int32 n)
@@ -179,9 +201,10 @@ static void add_waiting(Advance *advance, int64 execution, int32 n)
     CloacaExecutions *executions = &advance->executions;
     bool is_null;
 
-    if (!cloaca_find_by_place(executions->node, executions->node_place, execution, n, executions->node_row))
+    CHECK_FOR_INTERRUPTS();
+    if (!cloaca_find_by_place(executions->node, executions->node_place, execution, n, executions->node_row) ||
+        !find_plan(executions, n))
         return;
-    find_plan(executions, n);
     advance->waiting = room(advance, advance->waiting, advance->waiting_count, &advance->waiting_limit, sizeof(Dependent));
     advance->waiting[advance->waiting_count++] =
         (Dependent){DatumGetInt32(executions->plan_row->tts_values[PLAN_RANK - 1]),
@@ -194,17 +217,27 @@ static void take_turn(Advance *advance)
     Dependent *waiting = advance->waiting;
     int next = 0;
 
-    qsort(waiting, advance->waiting_count, sizeof(Dependent), compare_dependents);
-    while (next < advance->waiting_count && waiting[next].rank == waiting[0].rank) {
-        Dependent dependent = waiting[next++];
-
-        for (; next < advance->waiting_count && waiting[next].task == dependent.task; next++)
-            dependent.ended++;
-        count_down(advance, &dependent);
-        CHECK_FOR_INTERRUPTS();
-    }
+    merge_waiting(advance);
+    while (next < advance->waiting_count && waiting[next].rank == waiting[0].rank)
+        count_down(advance, &waiting[next++]);
     advance->waiting_count -= next;
     memmove(waiting, waiting + next, advance->waiting_count * sizeof(Dependent));
+}
+
+/* In their order, each once. */
+static void merge_waiting(Advance *advance)
+{
+    Dependent *waiting = advance->waiting;
+    int kept = 0;
+
+    qsort(waiting, advance->waiting_count, sizeof(Dependent), compare_dependents);
+    for (int i = 1; i < advance->waiting_count; i++) {
+        if (waiting[i].task == waiting[kept].task)
+            waiting[kept].ended += waiting[i].ended;
+        else
+            waiting[++kept] = waiting[i];
+    }
+    advance->waiting_count = kept + 1;
 }
 
 static int compare_dependents(const void *one, const void *other)
@@ -224,6 +257,7 @@ static void count_down(Advance *advance, const Dependent *dependent)
     const TupleTableSlot *row = executions->node_row;
     MemoryContext caller = MemoryContextSwitchTo(advance->node_memory);
 
+    CHECK_FOR_INTERRUPTS();
     while (cloaca_find_by_id(executions->node, executions->node_task, dependent->task, executions->node_row)) {
         int32 remaining;
 
@@ -247,31 +281,28 @@ static bool change_remaining(const CloacaExecutions *executions, int32 remaining
     return cloaca_change_row(executions->node, executions->node_row, &change, 1);
 }
 
-/* The node in hand has nothing left to wait for: it becomes ready, or is skipped unless all that it depends on was completed.
- */
+/* The node in hand has nothing left to wait for: by its trigger rule it becomes ready or is skipped. */
 static bool activate(Advance *advance, int64 task)
 {
     CloacaExecutions *executions = &advance->executions;
-    const Datum *plan = executions->plan_row->tts_values;
-    const bool *no_plan = executions->plan_row->tts_isnull;
-    Datum changes;
+    const TupleTableSlot *plan = executions->plan_row;
+    Dependencies dependencies;
+    Datum context;
     bool is_ready;
 
-    find_execution(executions, DatumGetInt64(executions->node_row->tts_values[NODE_EXECUTION - 1]));
-    find_plan(executions, DatumGetInt32(executions->node_row->tts_values[NODE_N - 1]));
-    if (!no_plan[PLAN_TRIGGER - 1])
-        return activate_by_sql(advance, task);
-    is_ready = read_dependencies(advance, &changes);
-    if (!change_state(advance, is_ready, changes))
+    if (!find_origin(executions))
+        return true;
+    read_dependencies(advance, &dependencies);
+    context = cloaca_merge_documents((Datum[]){executions->execution_row->tts_values[EXECUTION_INPUT - 1], dependencies.changes,
+                                               plan->tts_isnull[PLAN_INPUT - 1] ? (Datum) 0 : plan->tts_values[PLAN_INPUT - 1]},
+                                     3);
+    is_ready = plan->tts_isnull[PLAN_TRIGGER - 1] ? dependencies.are_completed : fires(advance, &dependencies, context);
+    if (!change_state(advance, is_ready, dependencies.changes))
         return false;
-    if (is_ready) {
-        Datum context[] = {executions->execution_row->tts_values[EXECUTION_INPUT - 1], changes,
-                           no_plan[PLAN_INPUT - 1] ? (Datum) 0 : plan[PLAN_INPUT - 1]};
-
-        insert_task(advance, task, cloaca_merge_documents(context, lengthof(context)));
-    } else {
+    if (is_ready)
+        insert_task(advance, task, context);
+    else
         add_ended(advance, task);
-    }
     tell_activated(advance, task, is_ready);
     return true;
 }
@@ -282,51 +313,72 @@ static void add_ended(Advance *advance, int64 task)
     advance->ended[advance->ended_count++] = Int64GetDatum(task);
 }
 
-/* By its trigger rule. */
-static bool activate_by_sql(Advance *advance, int64 task)
-{
-    static SPIPlanPtr plan;
-    Oid types[] = {TEXTOID, INT8OID, TIMESTAMPTZOID};
-    Datum arguments[] = {CStringGetTextDatum(advance->tenant), Int64GetDatum(task), TimestampTzGetDatum(advance->at)};
-    bool is_ready;
-
-    if (!change_remaining(&advance->executions, 0))
-        return false;
-    SPI_connect();
-    cloaca_prepare(&plan, "select cloaca.activate($1, array[$2], $3)", lengthof(types), types);
-    if (SPI_execute_plan(plan, arguments, NULL, false, 0) != SPI_OK_SELECT || SPI_processed != 1)
-        elog(ERROR, "unexpected answer of activate");
-    (void) SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_ready);
-    SPI_finish();
-    if (!is_ready)
-        add_ended(advance, task);
-    return true;
-}
-
-/* What the tasks that this one depends on added to the context, 0 for nothing; true when all of them were completed. */
-static bool read_dependencies(Advance *advance, Datum *changes)
+static void read_dependencies(Advance *advance, Dependencies *dependencies)
 {
     CloacaExecutions *executions = &advance->executions;
     int64 execution = DatumGetInt64(executions->node_row->tts_values[NODE_EXECUTION - 1]);
-    ArrayType *dependencies = DatumGetArrayTypeP(executions->plan_row->tts_values[PLAN_DEPENDENCIES - 1]);
     TupleTableSlot *row = advance->dependency_row;
-    bool are_completed = true;
     Datum *numbers;
     Datum *documents;
     int count;
 
-    deconstruct_array(dependencies, INT4OID, sizeof(int32), true, TYPALIGN_INT, &numbers, NULL, &count);
-    documents = palloc0(Max(1, count) * sizeof(Datum));
+    deconstruct_array(DatumGetArrayTypeP(executions->plan_row->tts_values[PLAN_DEPENDENCIES - 1]), INT4OID, sizeof(int32), true,
+                      TYPALIGN_INT, &numbers, NULL, &count);
+    documents = palloc(Max(1, count) * sizeof(Datum));
+    *dependencies = (Dependencies){.are_completed = true,
+                                   .numbers = palloc(Max(1, count) * sizeof(Datum)),
+                                   .states = palloc(Max(1, count) * sizeof(Datum))};
     for (int i = 0; i < count; i++) {
+        int n = dependencies->count;
+
+        CHECK_FOR_INTERRUPTS();
         if (!cloaca_find_by_place(executions->node, executions->node_place, execution, DatumGetInt32(numbers[i]), row))
             continue;
         slot_getallattrs(row);
-        are_completed = are_completed && cloaca_is_text(row->tts_values[NODE_STATE - 1], "completed");
-        if (!row->tts_isnull[NODE_CHANGES - 1])
-            documents[i] = JsonbPGetDatum(DatumGetJsonbPCopy(row->tts_values[NODE_CHANGES - 1]));
+        dependencies->numbers[n] = numbers[i];
+        dependencies->states[n] = PointerGetDatum(DatumGetTextPCopy(row->tts_values[NODE_STATE - 1]));
+        dependencies->are_completed = dependencies->are_completed && cloaca_is_text(dependencies->states[n], "completed");
+        documents[n] = row->tts_isnull[NODE_CHANGES - 1]
+                           ? (Datum) 0
+                           : JsonbPGetDatum(DatumGetJsonbPCopy(row->tts_values[NODE_CHANGES - 1]));
+        dependencies->count++;
     }
-    *changes = cloaca_merge_documents(documents, count);
-    return are_completed;
+    dependencies->changes = cloaca_merge_documents(documents, dependencies->count);
+}
+
+/* What the trigger rule of the plan in hand says of the states and the context. */
+static bool fires(Advance *advance, const Dependencies *dependencies, Datum context)
+{
+    static SPIPlanPtr plan;
+    Oid types[] = {JSONBOID, JSONBOID, JSONBOID};
+    Datum arguments[] = {advance->executions.plan_row->tts_values[PLAN_TRIGGER - 1], states_of(advance, dependencies), context};
+    bool fires;
+    bool is_null;
+
+    SPI_connect();
+    cloaca_prepare(&plan, "select cloaca.fires($1, $2, $3)", lengthof(types), types);
+    if (SPI_execute_plan(plan, arguments, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+        elog(ERROR, "unexpected answer of fires");
+    fires = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
+    SPI_finish();
+    return fires && !is_null;
+}
+
+/* The state of each dependency by its name. */
+static Datum states_of(Advance *advance, const Dependencies *dependencies)
+{
+    const CloacaExecutions *executions = &advance->executions;
+    int64 workflow = DatumGetInt64(executions->execution_row->tts_values[EXECUTION_WORKFLOW - 1]);
+    Datum *names = palloc(Max(1, dependencies->count) * sizeof(Datum));
+    bool is_null;
+
+    for (int i = 0; i < dependencies->count; i++) {
+        if (!cloaca_find_by_place(executions->plan, executions->plan_place, workflow, DatumGetInt32(dependencies->numbers[i]),
+                                  advance->other_plan_row))
+            elog(ERROR, "a task has no place in its workflow");
+        names[i] = PointerGetDatum(DatumGetTextPCopy(slot_getattr(advance->other_plan_row, PLAN_NAME, &is_null)));
+    }
+    return cloaca_texts_object(names, dependencies->states, dependencies->count);
 }
 
 static bool change_state(const Advance *advance, bool is_ready, Datum changes)

@@ -8,6 +8,10 @@
 #error "cloaca is made for PostgreSQL 14 to 18"
 #endif
 
+#ifndef USE_FLOAT8_BYVAL
+#error "cloaca is made for 64-bit servers"
+#endif
+
 /* 15 gave AlterRole a ParseState, for error positions, and the reservation of setting names its present name. */
 #if PG_VERSION_NUM >= 150000
 #define compat_alter_role(statement) AlterRole(make_parsestate(NULL), statement)

@@ -40,7 +40,9 @@ typedef struct Finish {
     CloacaRows rows;
     Keeper keeper;
     TimestampTz now;
-    int64 locked; /* the execution that is locked, 0 for none */
+    const CloacaPair *pairs; /* all of the call's */
+    int64 *locked;           /* the executions of their tasks, in order, once one of them was needed */
+    int locked_count;
 
     CloacaEnded *ended; /* tasks of executions that were finished */
     int ended_count;
@@ -48,9 +50,12 @@ typedef struct Finish {
 } Finish;
 
 static bool is_small(FunctionCallInfo fcinfo, int number);
-static bool begin(Finish *finish, int count);
+static bool begin(Finish *finish, const CloacaPair *pairs, int count);
 static void end(Finish *finish);
-static bool finish_one(Finish *finish, int64 task, int64 lease_id, Datum output, bool no_output);
+static bool finish_one(Finish *finish, const CloacaPair *pair, Datum output, bool no_output);
+static bool has_locked(const Finish *finish, int64 execution);
+static void lock_executions(Finish *finish, int64 first);
+static int compare_ids(const void *one, const void *other);
 static bool may_finish(Finish *finish);
 static void note_ended(Finish *finish, int64 task, Datum output, bool no_output);
 static bool keeps_nothing(const CloacaTables *tables, CloacaRows *rows, Keeper *keeper);
@@ -68,9 +73,13 @@ Datum cloaca_complete(PG_FUNCTION_ARGS)
     Finish finish;
     bool is_done = false;
 
-    if (!PG_ARGISNULL(0) && !PG_ARGISNULL(1) && is_small(fcinfo, 2) && begin(&finish, 1)) {
-        is_done = finish_one(&finish, PG_GETARG_INT64(0), PG_GETARG_INT64(1), PG_GETARG_DATUM(2), PG_ARGISNULL(2));
-        end(&finish);
+    if (!PG_ARGISNULL(0) && !PG_ARGISNULL(1) && is_small(fcinfo, 2)) {
+        CloacaPair pair = {.task = PG_GETARG_INT64(0), .lease_id = PG_GETARG_INT64(1)};
+
+        if (begin(&finish, &pair, 1)) {
+            is_done = finish_one(&finish, &pair, PG_GETARG_DATUM(2), PG_ARGISNULL(2));
+            end(&finish);
+        }
     }
     if (is_done)
         cloaca_direct_count++;
@@ -90,7 +99,7 @@ Datum cloaca_complete_many(PG_FUNCTION_ARGS)
     CloacaPair *pairs = read_pairs(fcinfo, &count);
     int done;
 
-    if (pairs == NULL || !begin(&finish, count))
+    if (pairs == NULL || !begin(&finish, pairs, count))
         return cloaca_sql_path(fcinfo, &twin);
     done = finish_pairs(fcinfo, &finish, pairs, count);
     end(&finish);
@@ -104,9 +113,9 @@ static bool is_small(FunctionCallInfo fcinfo, int number)
     return PG_ARGISNULL(number) || toast_raw_datum_size(PG_GETARG_DATUM(number)) <= SMALL_RESULT;
 }
 
-static bool begin(Finish *finish, int count)
+static bool begin(Finish *finish, const CloacaPair *pairs, int count)
 {
-    *finish = (Finish){.now = cloaca_now(), .limit = count};
+    *finish = (Finish){.now = cloaca_now(), .pairs = pairs, .limit = count};
     if (!cloaca_open_tables(&finish->tables, ACL_SELECT | ACL_UPDATE | ACL_DELETE))
         return false;
     cloaca_begin_lookup(&finish->rows, &finish->tables);
@@ -122,32 +131,73 @@ static void end(Finish *finish)
 }
 
 /* Deletes the task when it is this path's to finish. */
-static bool finish_one(Finish *finish, int64 task, int64 lease_id, Datum output, bool no_output)
+static bool finish_one(Finish *finish, const CloacaPair *pair, Datum output, bool no_output)
 {
-    while (cloaca_lookup_held(&finish->rows, task, lease_id) && may_finish(finish)) {
+    while (cloaca_lookup_held(&finish->rows, pair->task, pair->lease_id) && may_finish(finish)) {
         bool has_none;
         int64 execution = DatumGetInt64(slot_getattr(finish->rows.slot, TASK_EXECUTION, &has_none));
-        TM_Result result = TM_Updated;
+        TM_Result result;
 
-        if (has_none || execution == finish->locked) {
-            result = cloaca_delete_task(&finish->tables, finish->rows.slot);
-            if (result == TM_Ok && !has_none)
-                note_ended(finish, task, output, no_output);
-            if (result == TM_Ok)
-                return true;
-            if (result != TM_Updated && result != TM_Deleted)
-                return false;
+        if (!has_none && !has_locked(finish, execution)) {
+            lock_executions(finish, execution);
+            continue;
         }
-        /* It was changed while we waited, for the row or for its execution: by whom shows another snapshot. */
+        result = cloaca_delete_task(&finish->tables, finish->rows.slot);
+        if (result == TM_Ok && !has_none)
+            note_ended(finish, pair->task, output, no_output);
+        if (result == TM_Ok)
+            return true;
+        if (result != TM_Updated && result != TM_Deleted)
+            return false;
+        /* It was changed while we waited for the row: by whom shows another snapshot. */
         cloaca_end_lookup(&finish->rows);
-        /* Before its tasks, as everywhere. */
-        if (!has_none && execution != finish->locked) {
-            cloaca_lock_execution(&finish->tables, execution);
-            finish->locked = execution;
-        }
         cloaca_begin_lookup(&finish->rows, &finish->tables);
     }
     return false;
+}
+
+static bool has_locked(const Finish *finish, int64 execution)
+{
+    return finish->locked_count > 0 && bsearch(&execution, finish->locked, finish->locked_count, sizeof(int64), compare_ids);
+}
+
+/* Those of all tasks of the call, in the order of their ids, which is everybody's, and before any of their tasks is touched.
+ * What changed while we waited shows another snapshot. */
+static void lock_executions(Finish *finish, int64 first)
+{
+    int64 *found = palloc((finish->limit + 1) * sizeof(int64));
+    int count = 1;
+
+    found[0] = first;
+    for (int i = 0; i < finish->limit && finish->limit > 1; i++) {
+        bool has_none;
+        Datum execution;
+
+        if (!cloaca_lookup_held(&finish->rows, finish->pairs[i].task, finish->pairs[i].lease_id))
+            continue;
+        execution = slot_getattr(finish->rows.slot, TASK_EXECUTION, &has_none);
+        if (!has_none)
+            found[count++] = DatumGetInt64(execution);
+    }
+    qsort(found, count, sizeof(int64), compare_ids);
+    finish->locked = found;
+    finish->locked_count = 0;
+    cloaca_end_lookup(&finish->rows);
+    for (int i = 0; i < count; i++) {
+        if (i > 0 && found[i] == found[finish->locked_count - 1])
+            continue;
+        found[finish->locked_count++] = found[i];
+        cloaca_lock_execution(&finish->tables, found[finish->locked_count - 1]);
+    }
+    cloaca_begin_lookup(&finish->rows, &finish->tables);
+}
+
+static int compare_ids(const void *one, const void *other)
+{
+    int64 a = *(const int64 *) one;
+    int64 b = *(const int64 *) other;
+
+    return a < b ? -1 : a > b;
 }
 
 /* Not when something is kept of it, or its time is over. */
@@ -225,8 +275,8 @@ static int finish_pairs(FunctionCallInfo fcinfo, Finish *finish, CloacaPair *pai
         int place = pairs[i].place;
 
         pairs[i].is_done = is_repeated ? pairs[i - 1].is_done
-                                       : finish_one(finish, pairs[i].task, pairs[i].lease_id,
-                                                    results ? results[place] : (Datum) 0, results == NULL || no_results[place]);
+                                       : finish_one(finish, &pairs[i], results ? results[place] : (Datum) 0,
+                                                    results == NULL || no_results[place]);
         done += pairs[i].is_done;
         if (cloaca_bind_leases)
             cloaca_note_ended(pairs[i].lease_id);

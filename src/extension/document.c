@@ -30,6 +30,7 @@ typedef struct Parts {
     int limit;
 } Parts;
 
+static JsonbValue string_of(Datum value);
 static JsonbValue value_of(Jsonb *document);
 static JsonbValue *push_merged(JsonbParseState **state, JsonbIteratorToken token, JsonbValue *values, int count);
 static int kind_of(const JsonbValue *value);
@@ -84,14 +85,35 @@ Datum cloaca_merge_documents(const Datum *documents, int count)
 Datum cloaca_member(Datum name, Datum document)
 {
     JsonbParseState *state = NULL;
-    const text *key = DatumGetTextPP(name);
-    JsonbValue member = {.type = jbvString, .val.string = {(int) VARSIZE_ANY_EXHDR(key), VARDATA_ANY(key)}};
+    JsonbValue key = string_of(name);
     JsonbValue value = value_of(DatumGetJsonbP(document));
 
     pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-    pushJsonbValue(&state, WJB_KEY, &member);
+    pushJsonbValue(&state, WJB_KEY, &key);
     pushJsonbValue(&state, WJB_VALUE, &value);
     return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+}
+
+Datum cloaca_texts_object(const Datum *names, const Datum *texts, int count)
+{
+    JsonbParseState *state = NULL;
+
+    pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+    for (int i = 0; i < count; i++) {
+        JsonbValue key = string_of(names[i]);
+        JsonbValue value = string_of(texts[i]);
+
+        pushJsonbValue(&state, WJB_KEY, &key);
+        pushJsonbValue(&state, WJB_VALUE, &value);
+    }
+    return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+}
+
+static JsonbValue string_of(Datum value)
+{
+    const text *string = DatumGetTextPP(value);
+
+    return (JsonbValue){.type = jbvString, .val.string = {(int) VARSIZE_ANY_EXHDR(string), VARDATA_ANY(string)}};
 }
 
 static JsonbValue value_of(Jsonb *document)

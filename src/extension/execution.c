@@ -16,10 +16,12 @@
 #include "commands/sequence.h"
 #include "executor/spi.h"
 #include "executor/tuptable.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -52,6 +54,7 @@ void cloaca_tell_started(const CloacaTables *tables, CloacaStarted *started, int
     for (int i = 0; i < count; i++) {
         CloacaEvent running = {started[i].execution, started[i].task, at, started[i].attempt, "running", worker};
 
+        CHECK_FOR_INTERRUPTS();
         if (i == 0 || started[i].execution != started[i - 1].execution)
             begin_execution(&executions, started[i].execution, at);
         cloaca_add_event(&executions, &running);
@@ -87,6 +90,8 @@ void cloaca_lock_execution(const CloacaTables *tables, int64 execution)
 void cloaca_end_tasks(const CloacaTables *tables, const CloacaEnded *ended, int count, TimestampTz at)
 {
     CloacaExecutions executions;
+    MemoryContext caller = CurrentMemoryContext;
+    MemoryContext memory;
     Datum *tasks;
     int done = 0;
 
@@ -95,15 +100,21 @@ void cloaca_end_tasks(const CloacaTables *tables, const CloacaEnded *ended, int 
         return;
     }
     tasks = palloc(count * sizeof(Datum));
+    memory = AllocSetContextCreate(caller, "cloaca task", ALLOCSET_DEFAULT_SIZES);
     look();
     for (int i = 0; i < count; i++) {
+        CHECK_FOR_INTERRUPTS();
+        MemoryContextSwitchTo(memory);
         if (end_task(&executions, &ended[i], at))
             tasks[done++] = Int64GetDatum(ended[i].task);
+        MemoryContextSwitchTo(caller);
+        MemoryContextReset(memory);
     }
     PopActiveSnapshot();
+    MemoryContextDelete(memory);
     cloaca_close_executions(&executions);
     if (done > 0)
-        cloaca_advance_later(NameStr(tables->schema), tasks, done);
+        cloaca_note_ended_tasks(NameStr(tables->schema), tasks, done);
     pfree(tasks);
 }
 

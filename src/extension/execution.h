@@ -162,11 +162,13 @@ extern void cloaca_add_event(const CloacaExecutions *executions, const CloacaEve
 extern bool cloaca_advance(const char *tenant, const Datum *tasks, int count, TimestampTz at);
 
 /* workflow.c: has executions go on from these tasks when the transaction commits. */
-extern void cloaca_advance_later(const char *tenant, const Datum *tasks, int count);
+extern void cloaca_note_ended_tasks(const char *tenant, const Datum *tasks, int count);
 
 /* document.c: the documents merged from left to right, those that are NULL (0) left out; 0 when none is left. */
 extern Datum cloaca_merge_documents(const Datum *documents, int count);
 /* An object with this one member. */
 extern Datum cloaca_member(Datum name, Datum document);
+/* An object with these texts. */
+extern Datum cloaca_texts_object(const Datum *names, const Datum *texts, int count);
 
 #endif

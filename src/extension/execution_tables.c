@@ -1,11 +1,12 @@
 /*
  * execution_tables.c - the tables of a tenant's executions, for the direct path
  *
- * Whether they are what this library knows is looked at once for the tenant used last, and again whenever any table changes;
- * what indexes they have besides does not matter. Privileges are checked at every call.
+ * Whether they are what this library knows is looked at once for some tenants, and again whenever any table changes. What
+ * indexes they have besides does not matter, unless an entry calls functions, whose search path SQL knows. Privileges are
+ * checked at every call.
  *
- * Runs in the backend of the caller, with its rights. Locks are those of the SQL statements it stands in for: ROW EXCLUSIVE on
- * what is written, ACCESS SHARE on cloaca_workflow_task, until the transaction ends.
+ * Runs in the backend of the caller, with its rights. Locks, until the transaction ends: ROW EXCLUSIVE on what the SQL
+ * statements that it stands in for write, ACCESS SHARE on cloaca_workflow_task.
  */
 #include "execution.h"
 
@@ -101,30 +102,37 @@ static const Table tables[TABLES] = {
     [EVENT] = {"cloaca_execution_event", ACL_INSERT, event_columns, lengthof(event_columns), {{0}}},
 };
 
-/* What is known of the tenant used last. */
-static struct {
+/* What is known of a tenant. */
+typedef struct Known {
     Oid schema;
     uint64 forgettings;
     bool is_plain;
     Oid table[TABLES];
     Oid key[TABLES][2];
     Oid event_sequence;
-} known;
+} Known;
 
-static bool open_all(Relation *opened, Oid schema);
+#define KNOWN_TENANTS 256
+
+static Known known_tenants[KNOWN_TENANTS]; /* each at the place of its schema */
+
+static bool open_all(Relation *opened, const Known *known, Oid schema);
 static void close_all(Relation *opened, int count);
-static bool are_plain(Relation *opened, Oid schema);
+static bool are_plain(Relation *opened, Known *known, Oid schema);
+static bool is_known(const Known *known, Oid schema);
 static bool see_keys(Relation relation, const Table *table, Oid *keys);
 static Oid find_key(Relation relation, const AttrNumber *columns);
+static bool calls_functions(Relation relation);
 
 bool cloaca_open_executions(const CloacaTables *others, CloacaExecutions *executions)
 {
     Oid schema = RelationGetNamespace(others->task);
+    Known *known = &known_tenants[schema % KNOWN_TENANTS];
     Relation opened[TABLES];
 
-    if (!open_all(opened, schema))
+    if (!open_all(opened, known, schema))
         return false;
-    if (!are_plain(opened, schema)) {
+    if (!are_plain(opened, known, schema)) {
         close_all(opened, TABLES);
         return false;
     }
@@ -132,11 +140,11 @@ bool cloaca_open_executions(const CloacaTables *others, CloacaExecutions *execut
                                      .node = opened[NODE],
                                      .plan = opened[PLAN],
                                      .event = opened[EVENT],
-                                     .execution_id = known.key[EXECUTION][0],
-                                     .node_task = known.key[NODE][0],
-                                     .node_place = known.key[NODE][1],
-                                     .plan_place = known.key[PLAN][0],
-                                     .event_sequence = known.event_sequence,
+                                     .execution_id = known->key[EXECUTION][0],
+                                     .node_task = known->key[NODE][0],
+                                     .node_place = known->key[NODE][1],
+                                     .plan_place = known->key[PLAN][0],
+                                     .event_sequence = known->event_sequence,
                                      .execution_row = table_slot_create(opened[EXECUTION], NULL),
                                      .node_row = table_slot_create(opened[NODE], NULL),
                                      .plan_row = table_slot_create(opened[PLAN], NULL)};
@@ -155,12 +163,10 @@ void cloaca_close_executions(CloacaExecutions *executions)
 }
 
 /* All of them, or none; with the privileges that SQL would ask for. */
-static bool open_all(Relation *opened, Oid schema)
+static bool open_all(Relation *opened, const Known *known, Oid schema)
 {
-    bool is_known = known.schema == schema && known.forgettings == cloaca_forgettings();
-
     for (int i = 0; i < TABLES; i++) {
-        Oid oid = is_known ? known.table[i] : get_relname_relid(tables[i].name, schema);
+        Oid oid = is_known(known, schema) ? known->table[i] : get_relname_relid(tables[i].name, schema);
 
         opened[i] = NULL;
         if (OidIsValid(oid) && pg_class_aclmask(oid, GetUserId(), tables[i].mode, ACLMASK_ALL) == tables[i].mode)
@@ -179,28 +185,33 @@ static void close_all(Relation *opened, int count)
         relation_close(opened[i], NoLock);
 }
 
-static bool are_plain(Relation *opened, Oid schema)
+static bool are_plain(Relation *opened, Known *known, Oid schema)
 {
     uint64 before = cloaca_forgettings();
     bool are_plain = true;
 
-    if (known.schema == schema && known.forgettings == before)
-        return known.is_plain;
-    known.schema = InvalidOid;
+    if (is_known(known, schema))
+        return known->is_plain;
+    known->schema = InvalidOid;
     for (int i = 0; i < TABLES; i++) {
         /* It was given another name meanwhile. */
         if (get_relname_relid(tables[i].name, schema) != RelationGetRelid(opened[i]))
             return false;
         are_plain = are_plain && cloaca_is_plain_table(opened[i], tables[i].columns, tables[i].count) &&
-                    see_keys(opened[i], &tables[i], known.key[i]);
-        known.table[i] = RelationGetRelid(opened[i]);
+                    see_keys(opened[i], &tables[i], known->key[i]) && !calls_functions(opened[i]);
+        known->table[i] = RelationGetRelid(opened[i]);
     }
-    known.event_sequence = are_plain ? compat_identity_sequence(opened[EVENT], EVENT_ID) : InvalidOid;
-    known.is_plain = are_plain && OidIsValid(known.event_sequence);
-    known.schema = schema;
+    known->event_sequence = are_plain ? compat_identity_sequence(opened[EVENT], EVENT_ID) : InvalidOid;
+    known->is_plain = are_plain && OidIsValid(known->event_sequence);
+    known->schema = schema;
     /* What changed while we looked is looked at again the next time. */
-    known.forgettings = before;
-    return known.is_plain;
+    known->forgettings = before;
+    return known->is_plain;
+}
+
+static bool is_known(const Known *known, Oid schema)
+{
+    return known->schema == schema && known->forgettings == cloaca_forgettings();
 }
 
 static bool see_keys(Relation relation, const Table *table, Oid *keys)
@@ -230,4 +241,20 @@ static Oid find_key(Relation relation, const AttrNumber *columns)
     }
     list_free(indexes);
     return found;
+}
+
+static bool calls_functions(Relation relation)
+{
+    List *indexes = RelationGetIndexList(relation);
+    bool calls = false;
+    ListCell *cell;
+
+    foreach (cell, indexes) {
+        Relation index = index_open(lfirst_oid(cell), AccessShareLock);
+
+        calls = calls || cloaca_has_calls(index);
+        index_close(index, NoLock);
+    }
+    list_free(indexes);
+    return calls;
 }

@@ -56,6 +56,8 @@ typedef struct CloacaColumn {
 extern bool cloaca_is_plain_table(Relation relation, const CloacaColumn *columns, int count);
 /* A valid B-tree on just these columns, ascending, by their types' own order, texts by their bytes. */
 extern bool cloaca_is_index_on(Relation index, int count, const AttrNumber *columns, bool is_unique);
+/* Whether an entry into the index calls functions, which may depend on the search path. */
+extern bool cloaca_has_calls(Relation index);
 
 /* tables.c: the tables of the session's tenant, for those who read and write them directly */
 

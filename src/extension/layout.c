@@ -11,8 +11,11 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
+#include "nodes/nodeFuncs.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+
+static bool has_calls(Node *node, void *context);
 
 bool cloaca_is_plain_table(Relation relation, const CloacaColumn *columns, int count)
 {
@@ -54,4 +57,19 @@ bool cloaca_is_index_on(Relation index, int count, const AttrNumber *columns, bo
             return false;
     }
     return true;
+}
+
+bool cloaca_has_calls(Relation index)
+{
+    return RelationGetIndexExpressions(index) != NIL || has_calls((Node *) RelationGetIndexPredicate(index), NULL);
+}
+
+/* Anything but columns, constants and whether something is null. */
+static bool has_calls(Node *node, void *context)
+{
+    if (node == NULL)
+        return false;
+    if (!IsA(node, List) && !IsA(node, BoolExpr) && !IsA(node, NullTest) && !IsA(node, Var) && !IsA(node, Const))
+        return true;
+    return expression_tree_walker(node, has_calls, context);
 }

@@ -1,8 +1,9 @@
 /*
  * rows.c - one row of a table: found by its key, changed, inserted
  *
- * What SQL's executor would do for these few statements, by the table access interface, whatever indexes the table has. Runs in
- * the backend of the caller. Whoever waits here waits for a transaction that has changed the row, as SQL would.
+ * What SQL's executor would do for these few statements, by the table access interface, into whatever indexes the table has.
+ * Runs in the backend of the caller, with the locks that it has taken. Whoever waits here waits for a transaction that has
+ * changed the row, as SQL would.
  */
 #include "execution.h"
 
@@ -90,6 +91,8 @@ static bool find(Relation table, Oid oid, ScanKeyData *keys, int count, TupleTab
     IndexScanDesc scan = compat_index_beginscan(table, index, GetActiveSnapshot(), count);
     bool is_found;
 
+    /* The pin of the page that it was at would keep that from being pruned. */
+    ExecClearTuple(row);
     index_rescan(scan, keys, count, NULL, 0);
     is_found = index_getnext_slot(scan, ForwardScanDirection, row);
     index_endscan(scan);

@@ -6,8 +6,9 @@
  * transaction was, and since all of a transaction's tasks are handed over together, rows are locked in one order and two
  * transactions cannot wait for each other.
  *
- * That is done by cloaca.advance, with the rights of whoever ended the tasks, and under the restrictions that held then. What
- * becomes ready does so at the time of the commit. An error there fails the commit, as one of a deferred constraint does.
+ * That is done by cloaca_advance, or by cloaca.advance in SQL, with the rights of whoever ended the tasks, and under the
+ * restrictions that held then. What becomes ready does so at the time of the commit. An error there fails the commit, as one of
+ * a deferred constraint does.
  */
 #include "execution.h"
 
@@ -23,7 +24,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-PG_FUNCTION_INFO_V1(cloaca_advance_later_call);
+PG_FUNCTION_INFO_V1(cloaca_advance_later);
 PG_FUNCTION_INFO_V1(cloaca_advance_now);
 PG_FUNCTION_INFO_V1(cloaca_note_execution);
 
@@ -48,13 +49,13 @@ static bool is_same_kind(const Ended *one, const Ended *other);
 static int compare_tasks(const void *one, const void *other);
 
 /* advance_later(tenant, tasks, at) */
-Datum cloaca_advance_later_call(PG_FUNCTION_ARGS)
+Datum cloaca_advance_later(PG_FUNCTION_ARGS)
 {
     Datum *tasks;
     int count;
 
     deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &tasks, NULL, &count);
-    cloaca_advance_later(text_to_cstring(PG_GETARG_TEXT_PP(0)), tasks, count);
+    cloaca_note_ended_tasks(text_to_cstring(PG_GETARG_TEXT_PP(0)), tasks, count);
     PG_RETURN_VOID();
 }
 
@@ -75,7 +76,7 @@ Datum cloaca_note_execution(PG_FUNCTION_ARGS)
     PG_RETURN_VOID();
 }
 
-void cloaca_advance_later(const char *tenant, const Datum *tasks, int count)
+void cloaca_note_ended_tasks(const char *tenant, const Datum *tasks, int count)
 {
     MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
     Ended *ended = palloc(sizeof(Ended));
