@@ -12,19 +12,6 @@
 --     together are what complete, fail, extend, release and defer_until ask for
 -- Errors: invalid_name, invalid_argument
 -- Writes: cloaca_task
-create type cloaca.claimed_task as (
-    task         bigint,
-    lease_id     bigint,
-    attempt      integer,
-    name         text,
-    payload      jsonb,
-    priority     smallint,
-    run_at       timestamptz,
-    lease_until  timestamptz,
-    max_attempts integer,
-    execution    bigint
-);
-
 create function cloaca.claim(queue text default 'default', worker text default null, max integer default 1,
     lease interval default null)
 returns setof cloaca.claimed_task

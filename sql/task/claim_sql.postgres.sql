@@ -2,10 +2,22 @@
 --
 -- The SQL path of claim, see there: it serves whatever the direct path, which is in C, does not. On a server without the
 -- library it is claim itself.
+create type cloaca.claimed_task as (
+    task         bigint,
+    lease_id     bigint,
+    attempt      integer,
+    name         text,
+    payload      jsonb,
+    priority     smallint,
+    run_at       timestamptz,
+    lease_until  timestamptz,
+    max_attempts integer,
+    execution    bigint
+);
+
 create function cloaca.claim_sql(queue text default 'default', worker text default null, max integer default 1,
     lease interval default null)
-returns table (task bigint, lease_id bigint, attempt integer, name text, payload jsonb, priority smallint, run_at timestamptz,
-    lease_until timestamptz, max_attempts integer, execution bigint)
+returns setof cloaca.claimed_task
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
