@@ -70,6 +70,7 @@ static bool find_origin(const CloacaExecutions *executions);
 static bool find_execution(const CloacaExecutions *executions, int64 execution);
 static bool find_plan(const CloacaExecutions *executions, int32 n);
 static void add_waiting(Advance *advance, int64 execution, int32 n);
+static void make_room(Advance *advance);
 static void take_turn(Advance *advance);
 static void merge_waiting(Advance *advance);
 static int compare_dependents(const void *one, const void *other);
@@ -205,10 +206,20 @@ static void add_waiting(Advance *advance, int64 execution, int32 n)
     if (!cloaca_find_by_place(executions->node, executions->node_place, execution, n, executions->node_row) ||
         !find_plan(executions, n))
         return;
-    advance->waiting = room(advance, advance->waiting, advance->waiting_count, &advance->waiting_limit, sizeof(Dependent));
+    if (advance->waiting_count == advance->waiting_limit)
+        make_room(advance);
     advance->waiting[advance->waiting_count++] =
         (Dependent){DatumGetInt32(executions->plan_row->tts_values[PLAN_RANK - 1]),
                     DatumGetInt64(slot_getattr(executions->node_row, NODE_TASK, &is_null)), 1};
+}
+
+/* Many tasks may have the same dependents; so there is more room only when half of it is needed for different ones. */
+static void make_room(Advance *advance)
+{
+    if (advance->waiting_count > 0)
+        merge_waiting(advance);
+    if (advance->waiting_count >= advance->waiting_limit / 2)
+        advance->waiting = room(advance, advance->waiting, advance->waiting_limit, &advance->waiting_limit, sizeof(Dependent));
 }
 
 /* Counts those of the lowest rank down. */
