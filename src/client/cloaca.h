@@ -419,12 +419,13 @@ typedef struct cloaca_runner_options {
     const char *worker;           /* its name; NULL: host:pid */
     int32_t max_concurrent_tasks; /* handlers at once, 1 to 1000; 0: 4 */
     int64_t poll;                 /* the first pause where the database cannot wait; 0: 100 ms. It doubles, up to a second */
-    int64_t lease;                /* how long a claim holds, extended at a third of it; 0: 30 s */
-    int64_t task_timeout;         /* the longest time of an attempt; 0: 300 s; CLOACA_NO_INTERVAL: none */
-    int64_t execution_timeout;    /* of cloaca_runner_execute; 0: 3600 s; CLOACA_NO_INTERVAL: the workflow's own */
-    int64_t unknown_delay;        /* when a task without handler comes back; 0: 5 s */
-    int64_t drain;                /* how long handlers may go on when cloaca_runner_run ends; 0: 30 s */
-    bool no_recovery;             /* leave run_maintenance to others */
+    int64_t lease;             /* how long a claim holds, extended at a third of it; 0: the queue's, which is 30 s unless set */
+    int64_t task_timeout;      /* the longest time of an attempt; 0: 300 s; CLOACA_NO_INTERVAL: none */
+    int64_t execution_timeout; /* of cloaca_runner_execute, whatever the workflow says; 0: the workflow's own, and 3600 s for
+                                  one that has none; CLOACA_NO_INTERVAL: the workflow's own alone */
+    int64_t unknown_delay;     /* when a task without handler comes back; 0: 5 s */
+    int64_t drain;             /* how long handlers may go on when cloaca_runner_run ends; 0: 30 s */
+    bool no_recovery;          /* leave run_maintenance to others */
     /* Hooks, from any of the runner's threads, several at a time. They must not call the runner. NULL: none. */
     void (*log)(void *user, cloaca_log_level level, const char *message);
     void (*metric)(void *user, const cloaca_metric *metric);

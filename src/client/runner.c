@@ -7,6 +7,7 @@
  */
 #define _GNU_SOURCE /* pipe2 */
 #include "runner.h"
+#include "common/json.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 #include <unistd.h>
 
 #define TASKS_DEFAULT 4
+#define EXECUTION_TIMEOUT_DEFAULT (3600 * SECOND)
 #define TASKS_LIMIT 1000
 #define QUEUE_LIMIT 1000
 #define NAME_LIMIT 200
@@ -31,6 +33,8 @@ static bool make_locks(cloaca_runner *runner);
 static cloaca_status try_connections(cloaca_runner *runner, cloaca_error *error);
 static bool start_threads(cloaca_runner *runner);
 static cloaca_status await_end(cloaca_runner *runner, int64_t until, cloaca_error *error);
+static cloaca_status choose_timeout(cloaca *connection, const char *workflow, int64_t *timeout, cloaca_error *error);
+static bool has_timeout(const char *definition);
 static cloaca_status follow(cloaca_runner *runner, cloaca **connection, int64_t execution, cloaca_result **result,
                             cloaca_error *error);
 static cloaca_status wait_on(cloaca_runner *runner, cloaca *connection, int64_t execution, bool *over, cloaca_error *error);
@@ -202,12 +206,15 @@ cloaca_status cloaca_runner_execute(cloaca_runner *runner, const char *workflow,
     cloaca_error why = {0};
     cloaca *connection = NULL;
     int64_t execution = 0;
+    int64_t timeout = runner->options.execution_timeout;
     cloaca_status status = cloaca_open(runner->options.url, &connection, &why);
 
     *result = NULL;
+    if (status == CLOACA_OK && timeout == 0) {
+        status = choose_timeout(connection, workflow, &timeout, &why);
+    }
     if (status == CLOACA_OK) {
-        status = cloaca_start_workflow(connection, workflow, context, key, runner->options.execution_timeout, &execution, NULL,
-                                       &why);
+        status = cloaca_start_workflow(connection, workflow, context, key, timeout, &execution, NULL, &why);
     }
     if (status == CLOACA_OK) {
         status = follow(runner, &connection, execution, result, &why);
@@ -363,6 +370,7 @@ static bool copy_options(cloaca_runner *runner, const cloaca_runner_options *giv
     cloaca_runner_options *options = &runner->options;
     const size_t count = given->queue_count > 0 ? given->queue_count : 1;
     const char **queues = clo_arena_allocate(&runner->arena, count * sizeof(char *));
+    int64_t *leases = clo_arena_allocate(&runner->arena, count * sizeof(int64_t));
     char host[128] = "runner";
     char name[NAME_LIMIT + 1];
 
@@ -372,11 +380,12 @@ static bool copy_options(cloaca_runner *runner, const cloaca_runner_options *giv
     options->url = clo_arena_copy(&runner->arena, given->url, strlen(given->url));
     options->worker = given->worker != NULL ? given->worker : name;
     options->worker = clo_arena_copy(&runner->arena, options->worker, strlen(options->worker));
-    if (options->url == NULL || options->worker == NULL || queues == NULL) {
+    if (options->url == NULL || options->worker == NULL || queues == NULL || leases == NULL) {
         return false;
     }
     options->queue_count = count;
     options->queues = queues;
+    runner->leases = leases;
     for (size_t i = 0; i < count; i++) {
         const char *queue = given->queue_count > 0 ? given->queues[i] : "default";
 
@@ -384,12 +393,11 @@ static bool copy_options(cloaca_runner *runner, const cloaca_runner_options *giv
         if (queues[i] == NULL) {
             return false;
         }
+        leases[i] = or_default(given->lease, LEASE_DEFAULT);
     }
     options->max_concurrent_tasks = (int32_t) or_default(given->max_concurrent_tasks, TASKS_DEFAULT);
     options->poll = or_default(given->poll, 100 * MILLISECOND);
-    options->lease = or_default(given->lease, 30 * SECOND);
     options->task_timeout = or_default(given->task_timeout, 300 * SECOND);
-    options->execution_timeout = or_default(given->execution_timeout, 3600 * SECOND);
     options->unknown_delay = or_default(given->unknown_delay, 5 * SECOND);
     options->drain = or_default(given->drain, 30 * SECOND);
     runner->poll_pause = options->poll;
@@ -489,6 +497,41 @@ static cloaca_status await_end(cloaca_runner *runner, int64_t until, cloaca_erro
 }
 
 /* ---------------------------------------------------------------------------------------------------------------- executing */
+
+/* Nobody chose one: the definition's, or ours where it has none. One that changes just now is at worst taken for the other. */
+static cloaca_status choose_timeout(cloaca *connection, const char *workflow, int64_t *timeout, cloaca_error *error)
+{
+    cloaca_result *result = NULL;
+    clo_buffer arguments = {0};
+    cloaca_status status;
+
+    clo_buffer_text(&arguments, "{\"name\": ");
+    if (workflow != NULL) {
+        clo_json_string(&arguments, workflow, strlen(workflow));
+    }
+    clo_buffer_text(&arguments, workflow != NULL ? "}" : "null}");
+    status = clo_buffer_finish(&arguments) ? cloaca_call(connection, "get_workflow", arguments.data, &result, error)
+                                           : clo_no_memory(error);
+    clo_buffer_free(&arguments);
+    if (status == CLOACA_OK) {
+        *timeout = has_timeout(cloaca_result_get(result, 0, "definition")) ? CLOACA_NO_INTERVAL : EXECUTION_TIMEOUT_DEFAULT;
+    }
+    cloaca_result_free(result);
+    return status;
+}
+
+static bool has_timeout(const char *definition)
+{
+    static const char key[] = "\"timeout\"";
+    clo_span name, value;
+
+    while (definition != NULL && clo_json_next(&definition, &name, &value)) {
+        if (name.length == strlen(key) && memcmp(name.text, key, name.length) == 0) {
+            return value.text[0] != 'n';
+        }
+    }
+    return false;
+}
 
 /* Asking for the outcome again is harmless, so a lost connection only costs time. */
 static cloaca_status follow(cloaca_runner *runner, cloaca **connection, int64_t execution, cloaca_result **result,

@@ -19,6 +19,7 @@
 #define MILLISECOND INT64_C(1000)
 #define SECOND INT64_C(1000000)
 #define NEVER INT64_MAX
+#define LEASE_DEFAULT (30 * SECOND)
 #define BACKOFF_LOW (100 * MILLISECOND)
 #define BACKOFF_HIGH (5 * SECOND)
 
@@ -62,6 +63,7 @@ struct cloaca_job {
     const char *payload;
     int64_t claimed_at; /* the moment before, on our clock */
     int64_t waited;     /* since it became claimable */
+    int64_t lease;      /* its length */
     int64_t timeout_at;
     int64_t extend_at; /* the reporting thread */
 
@@ -131,6 +133,8 @@ struct cloaca_runner {
 
     /* The claiming thread; the connection is set under the lock, for others interrupt its waits. */
     runner_link claim_link;
+    int64_t *leases; /* of each queue */
+    int64_t learn_at;
     size_t next_queue;
     int64_t poll_pause;
     int in_vain;
@@ -181,14 +185,14 @@ bool clo_report_batch_new(cloaca_runner *runner);
 void clo_report_batch_free(cloaca_runner *runner);
 
 /* runner_job.c */
-cloaca_job *clo_job_new(cloaca_runner *runner, const cloaca_task *task, const char *queue, int64_t claimed_at);
+cloaca_job *clo_job_new(cloaca_runner *runner, const cloaca_task *task, const char *queue, int64_t lease, int64_t claimed_at);
 void clo_job_free(cloaca_job *job);
 /* With the lock: tells the handler, once. */
 void clo_job_stop(cloaca_job *job, cloaca_stop_reason reason);
 /* With the lock: off the list. */
 void clo_job_unlink(cloaca_runner *runner, cloaca_job *job);
-/* When a lease that ends at that time of the database is to be extended. */
-int64_t clo_job_extend_at(const cloaca_runner *runner, int64_t lease_until, int64_t before, int64_t clock);
+/* When its lease, which ends at that time of the database, is to be extended. */
+int64_t clo_job_extend_at(const cloaca_job *job, int64_t lease_until, int64_t before, int64_t clock);
 
 static inline int64_t clo_earlier(int64_t one, int64_t other)
 {

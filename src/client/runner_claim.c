@@ -4,15 +4,20 @@
  * It claims as many as there are handlers free, from one queue after the other, and starts each time with another queue, so
  * that a long one does not keep the others waiting. It claims nothing while reports pile up.
  */
+#include "common/interval.h"
 #include "runner.h"
 
+#include <string.h>
+
+#define LEARN_EVERY (10 * SECOND)
 #define WAIT_LIMIT (60 * SECOND)
 #define PAUSE_HIGH SECOND
 
 static size_t await_room(cloaca_runner *runner);
+static bool learn_leases(cloaca_runner *runner);
 static bool claim_all(cloaca_runner *runner, size_t room, size_t *found);
-static bool take(cloaca_runner *runner, const cloaca_tasks *tasks, const char *queue, int64_t before);
-static int64_t learn_clock(const cloaca_runner *runner, const cloaca_tasks *tasks, int64_t before);
+static bool take(cloaca_runner *runner, const cloaca_tasks *tasks, size_t queue, int64_t before);
+static int64_t learn_clock(const cloaca_tasks *tasks, int64_t lease, int64_t before);
 static void release_one(cloaca_runner *runner, const cloaca_task *task);
 static void await_work(cloaca_runner *runner);
 
@@ -25,7 +30,7 @@ void *clo_runner_claim(void *context)
     while ((room = await_room(runner)) > 0) {
         size_t found = 0;
 
-        if (!clo_link_ready(runner, &runner->claim_link, &error) || !claim_all(runner, room, &found)) {
+        if (!clo_link_ready(runner, &runner->claim_link, &error) || !learn_leases(runner) || !claim_all(runner, room, &found)) {
             clo_runner_pause(runner, runner->claim_link.next_try);
         } else if (found == 0) {
             await_work(runner);
@@ -64,6 +69,38 @@ static size_t await_room(cloaca_runner *runner)
     return room;
 }
 
+/*
+ * The leases of the queues, unless the program has its own, every ten seconds, for they may be set anew. Claims name them, so
+ * that the clocks can be compared. False when a call failed.
+ */
+static bool learn_leases(cloaca_runner *runner)
+{
+    const int64_t now = clo_monotonic_now();
+    cloaca_result *queues;
+    cloaca_error error;
+
+    if (runner->options.lease != 0 || now < runner->learn_at) {
+        return true;
+    }
+    if (cloaca_call(runner->claim_link.connection, "list_queues", NULL, &queues, &error) != CLOACA_OK) {
+        clo_link_failed(runner, &runner->claim_link, "cannot read the settings of queues", &error);
+        return false;
+    }
+    for (size_t i = 0; i < runner->options.queue_count; i++) {
+        runner->leases[i] = LEASE_DEFAULT;
+        for (size_t row = 0; row < cloaca_result_rows(queues); row++) {
+            const char *lease = cloaca_result_get(queues, row, "lease");
+
+            if (strcmp(cloaca_result_get(queues, row, "queue"), runner->options.queues[i]) == 0) {
+                clo_interval_parse(lease, strlen(lease), &runner->leases[i]);
+            }
+        }
+    }
+    cloaca_result_free(queues);
+    runner->learn_at = now + LEARN_EVERY;
+    return true;
+}
+
 /* False when a call failed. */
 static bool claim_all(cloaca_runner *runner, size_t room, size_t *found)
 {
@@ -71,14 +108,14 @@ static bool claim_all(cloaca_runner *runner, size_t room, size_t *found)
 
     runner->next_queue++;
     for (size_t i = 0; i < options->queue_count && *found < room; i++) {
-        const char *queue = options->queues[(runner->next_queue + i) % options->queue_count];
+        const size_t queue = (runner->next_queue + i) % options->queue_count;
         const int64_t before = clo_monotonic_now();
         cloaca_tasks *tasks = NULL;
         cloaca_error error;
         bool taken;
 
-        if (cloaca_claim(runner->claim_link.connection, queue, options->worker, (int32_t) (room - *found), options->lease,
-                         &tasks, &error) != CLOACA_OK) {
+        if (cloaca_claim(runner->claim_link.connection, options->queues[queue], options->worker, (int32_t) (room - *found),
+                         runner->leases[queue], &tasks, &error) != CLOACA_OK) {
             clo_link_failed(runner, &runner->claim_link, "cannot claim", &error);
             return false;
         }
@@ -96,14 +133,15 @@ static bool claim_all(cloaca_runner *runner, size_t room, size_t *found)
 }
 
 /* Hands the tasks to the handlers' threads. What there is no memory for goes back. */
-static bool take(cloaca_runner *runner, const cloaca_tasks *tasks, const char *queue, int64_t before)
+static bool take(cloaca_runner *runner, const cloaca_tasks *tasks, size_t queue, int64_t before)
 {
-    const int64_t clock = learn_clock(runner, tasks, before);
+    const int64_t lease = runner->leases[queue];
+    const int64_t clock = learn_clock(tasks, lease, before);
     bool good = true;
 
     for (size_t i = 0; i < tasks->count; i++) {
         const cloaca_task *task = &tasks->tasks[i];
-        cloaca_job *job = clo_job_new(runner, task, queue, before);
+        cloaca_job *job = clo_job_new(runner, task, runner->options.queues[queue], lease, before);
         int64_t waited = before + clock - task->run_at;
 
         if (job == NULL) {
@@ -112,7 +150,7 @@ static bool take(cloaca_runner *runner, const cloaca_tasks *tasks, const char *q
             continue;
         }
         waited = waited > 0 ? waited : 0;
-        job->extend_at = clo_job_extend_at(runner, task->lease_until, before, clock);
+        job->extend_at = clo_job_extend_at(job, task->lease_until, before, clock);
         clo_runner_metric(runner, job, CLOACA_EVENT_CLAIMED, waited);
         pthread_mutex_lock(&runner->lock);
         runner->clock = clock;
@@ -140,12 +178,12 @@ static bool take(cloaca_runner *runner, const cloaca_tasks *tasks, const char *q
  * The database's clock minus ours, as well as it can be known: a lease that nothing cut short ends the lease's length after the
  * claim. Where all were cut short, the system's clock has to do. An error only makes extensions come earlier or later.
  */
-static int64_t learn_clock(const cloaca_runner *runner, const cloaca_tasks *tasks, int64_t before)
+static int64_t learn_clock(const cloaca_tasks *tasks, int64_t lease, int64_t before)
 {
     int64_t clock = clo_runner_clock();
 
     for (size_t i = 0; i < tasks->count; i++) {
-        const int64_t uncut = tasks->tasks[i].lease_until - runner->options.lease - before;
+        const int64_t uncut = tasks->tasks[i].lease_until - lease - before;
 
         clock = uncut > clock ? uncut : clock;
     }

@@ -145,7 +145,7 @@ static void end_job(cloaca_runner *runner, cloaca_job *job)
 
 /* --------------------------------------------------------------------------------------------------------------------- jobs */
 
-cloaca_job *clo_job_new(cloaca_runner *runner, const cloaca_task *task, const char *queue, int64_t claimed_at)
+cloaca_job *clo_job_new(cloaca_runner *runner, const cloaca_task *task, const char *queue, int64_t lease, int64_t claimed_at)
 {
     const int64_t timeout = runner->options.task_timeout;
     cloaca_job *job = calloc(1, sizeof(cloaca_job));
@@ -163,6 +163,7 @@ cloaca_job *clo_job_new(cloaca_runner *runner, const cloaca_task *task, const ch
     job->payload = clo_arena_copy(&job->arena, task->payload, strlen(task->payload));
     job->queue = queue;
     job->claimed_at = claimed_at;
+    job->lease = lease;
     job->timeout_at = timeout < 0 ? NEVER : clo_later_by(claimed_at, timeout);
     job->retry_in = CLOACA_NO_INTERVAL;
     job->sleep_until = CLOACA_NO_TIME;
@@ -210,11 +211,10 @@ void clo_job_unlink(cloaca_runner *runner, cloaca_job *job)
 }
 
 /* At a third of what is left of it. */
-int64_t clo_job_extend_at(const cloaca_runner *runner, int64_t lease_until, int64_t before, int64_t clock)
+int64_t clo_job_extend_at(const cloaca_job *job, int64_t lease_until, int64_t before, int64_t clock)
 {
-    const int64_t lease = runner->options.lease;
-    const int64_t low = clo_earlier(lease / 3, EXTEND_LOW);
-    const int64_t third = clo_earlier(lease_until - clock - before, lease) / 3;
+    const int64_t low = clo_earlier(job->lease / 3, EXTEND_LOW);
+    const int64_t third = clo_earlier(lease_until - clock - before, job->lease) / 3;
 
     return before + (third > low ? third : low);
 }

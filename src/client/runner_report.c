@@ -539,7 +539,7 @@ static void extend_leases(cloaca_runner *runner, int64_t now)
     for (size_t i = 0; i < batch->count; i++) {
         cloaca_job *job = batch->jobs[i];
 
-        job->extend_at = clo_job_extend_at(runner, batch->lease_untils[i], now, clock);
+        job->extend_at = clo_job_extend_at(job, batch->lease_untils[i], now, clock);
         if (batch->outcomes[i] == CLOACA_CANCELLED) {
             /* extend_many lets a cancelled task go itself. */
             job->acknowledged = true;
@@ -578,8 +578,10 @@ static cloaca_status extend_batch(cloaca_runner *runner, report_batch *batch, cl
         snprintf(number, sizeof(number), i > 0 ? ", %" PRId64 : "%" PRId64, batch->lease_ids[i]);
         clo_buffer_text(&arguments, number);
     }
-    snprintf(number, sizeof(number), "], \"lease\": \"%" PRId64 " microseconds\"}", runner->options.lease);
-    clo_buffer_text(&arguments, number);
+    if (runner->options.lease != 0) {
+        snprintf(number, sizeof(number), "], \"lease\": \"%" PRId64 " microseconds\"}", runner->options.lease);
+    }
+    clo_buffer_text(&arguments, runner->options.lease != 0 ? number : "]}");
     status = clo_buffer_finish(&arguments)
                  ? cloaca_call(runner->report_link.connection, "extend_many", arguments.data, &result, error)
                  : clo_no_memory(error);

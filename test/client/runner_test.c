@@ -1,5 +1,5 @@
 /*
- * runner_test.c - the runner: outcomes, cancellation, lost leases, timeouts, stops, transactions, lost connections
+ * runner_test.c - the runner: defaults, outcomes, cancellation, lost leases, timeouts, stops, transactions, lost connections
  *
  * Every test of the first group runs on a SQLite file, and again on the server of PGHOST when there is one. The queues of a
  * test are its own. What handlers and hooks see is counted in `seen`, under a lock; tests wait for a count, never for a time.
@@ -7,7 +7,9 @@
 #define _DEFAULT_SOURCE /* strdup */
 #include "test.h"
 
+#include "common/timestamp.h"
 #include "fixtures.h"
+#include "runner.h"
 
 #include <libpq-fe.h>
 #include <poll.h>
@@ -18,7 +20,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SECOND INT64_C(1000000)
 #define PATIENCE 30
 
 static struct {
@@ -291,6 +292,111 @@ static cloaca_job_outcome die(cloaca_job *job, void *user)
 
 /* -------------------------------------------------------------------------------------------------------------------- tests */
 
+/* A column of the time type; CLOACA_NO_TIME when it is null. */
+static int64_t time_of(const char *text)
+{
+    int64_t time = CLOACA_NO_TIME;
+
+    assert_true(text == NULL || clo_time_parse(text, strlen(text), &time));
+    return time;
+}
+
+/* How long the lease of a task still is, by the clock that this machine and the database share. */
+static int64_t lease_left(cloaca *connection, int64_t task)
+{
+    char *text = task_value(connection, task, "lease_until");
+    const int64_t left = time_of(text) - clo_monotonic_now() - clo_runner_clock();
+
+    free(text);
+    return left;
+}
+
+static size_t count_tasks(cloaca *connection, const char *queue, const char *task_state)
+{
+    cloaca_result *tasks;
+    cloaca_error error;
+    size_t found;
+
+    assert_ok(cloaca_list_tasks(connection, queue, task_state, NULL, 0, 0, &tasks, &error));
+    found = cloaca_result_rows(tasks);
+    cloaca_result_free(tasks);
+    return found;
+}
+
+static struct {
+    int64_t lease;
+    int64_t timeout;
+} limits;
+
+static cloaca_job_outcome note_limits(cloaca_job *job, void *user)
+{
+    pthread_mutex_lock(&seen.lock);
+    limits.lease = job->lease;
+    limits.timeout = job->timeout_at - job->claimed_at;
+    pthread_mutex_unlock(&seen.lock);
+    return work_on(job, user);
+}
+
+/* What the header says of the options that are left out. */
+static void defaults_are_as_documented(void **state)
+{
+    static const char *const queue = "default";
+    cloaca *connection = open_here();
+    cloaca_runner_options options = options_for(NULL);
+    cloaca_runner *runner;
+    int64_t first;
+
+    (void) state;
+    options.queue_count = 0;
+    first = enqueue(connection, queue, "x", NULL);
+    for (int i = 0; i < 5; i++) {
+        enqueue(connection, queue, "x", NULL);
+    }
+    runner = start(&options, "x", note_limits);
+    await(&seen.started, 4);
+    assert_int_equal(count_tasks(connection, queue, "running"), 4);
+    assert_int_equal(count_tasks(connection, queue, "ready"), 2);
+    assert_in_range(lease_left(connection, first), 15 * SECOND, 30 * SECOND);
+    let_go();
+    await(&seen.events[CLOACA_EVENT_COMPLETED], 6);
+    stop_only(runner);
+    assert_int_equal(limits.lease, 30 * SECOND);
+    assert_int_equal(limits.timeout, 300 * SECOND);
+    assert_int_equal(runner->options.max_concurrent_tasks, 4);
+    assert_int_equal(runner->options.poll, 100 * MILLISECOND);
+    assert_int_equal(runner->options.unknown_delay, 5 * SECOND);
+    assert_int_equal(runner->options.drain, 30 * SECOND);
+    assert_false(runner->options.no_recovery);
+    cloaca_runner_free(runner);
+    cloaca_close(connection);
+}
+
+static void queues_have_leases(void **state)
+{
+    static const char *const queue = "long leases";
+    cloaca *connection = open_here();
+
+    (void) state;
+    set_queue(connection, queue, "\"lease\": \"1 hour\"");
+    for (int64_t lease = 0; lease <= 60 * SECOND; lease += 60 * SECOND) {
+        cloaca_runner_options options = options_for(&queue);
+        const int64_t task = enqueue(connection, queue, "x", NULL);
+        cloaca_runner *runner;
+
+        options.lease = lease;
+        runner = start(&options, "x", work_on);
+        await(&seen.started, 1);
+        if (lease == 0) {
+            assert_in_range(lease_left(connection, task), 3500 * SECOND, 3600 * SECOND);
+        } else {
+            assert_in_range(lease_left(connection, task), 30 * SECOND, lease);
+        }
+        let_go();
+        stop(runner);
+    }
+    cloaca_close(connection);
+}
+
 static void tasks_run_and_complete(void **state)
 {
     static const char *const queues[] = {"run 1", "run 2", "run 3"};
@@ -394,17 +500,16 @@ static void cancelled_tasks_are_told(void **state)
     cloaca_close(connection);
 }
 
-static void leases_are_extended(void **state)
+/* The runner's own lease, or the queue's. */
+static void hold_for_long(const char *queue, int64_t lease)
 {
-    static const char *const queue = "extend";
     cloaca *connection = open_here();
     cloaca_runner_options options = options_for(&queue);
     cloaca_runner *runner;
     cloaca_tasks *tasks;
     cloaca_error error;
 
-    (void) state;
-    options.lease = 2 * SECOND;
+    options.lease = lease;
     enqueue(connection, queue, "x", NULL);
     runner = start(&options, "x", work_on);
     await(&seen.started, 1);
@@ -420,6 +525,17 @@ static void leases_are_extended(void **state)
     stop(runner);
     assert_int_equal(seen.started, 1);
     cloaca_close(connection);
+}
+
+static void leases_are_extended(void **state)
+{
+    cloaca *connection = open_here();
+
+    (void) state;
+    set_queue(connection, "extend in turn", "\"lease\": \"2 seconds\"");
+    cloaca_close(connection);
+    hold_for_long("extend", 2 * SECOND);
+    hold_for_long("extend in turn", 0);
 }
 
 static int64_t stolen_lease;
@@ -673,6 +789,33 @@ static void maintenance_is_done(void **state)
     cloaca_close(connection);
 }
 
+/* It would come with the first report at the latest, and the second is one after that. */
+static void maintenance_is_left_to_others(void **state)
+{
+    static const char *const queue = "unmaintained";
+    cloaca *connection = open_here();
+    cloaca_runner_options options = options_for(&queue);
+    cloaca_runner *runner;
+    cloaca_tasks *tasks;
+    cloaca_error error;
+
+    (void) state;
+    set_queue(connection, queue, "\"max_attempts\": 1");
+    enqueue(connection, queue, "x", NULL);
+    assert_ok(cloaca_claim(connection, queue, "dead", 1, 1, &tasks, &error));
+    assert_int_equal(tasks->count, 1);
+    options.no_recovery = true;
+    runner = start(&options, "echo", echo);
+    for (int i = 1; i <= 3; i++) {
+        enqueue(connection, queue, "echo", "{}");
+        await(&seen.events[CLOACA_EVENT_COMPLETED], i);
+    }
+    stop(runner);
+    assert_task(connection, tasks->tasks[0].task, "state", "running");
+    cloaca_tasks_free(tasks);
+    cloaca_close(connection);
+}
+
 static void what_is_refused(void **state)
 {
     static const char *const bad_queue = "";
@@ -863,6 +1006,42 @@ static void workflows_are_executed(void **state)
     cloaca_close(connection);
 }
 
+/* How long an execution may take, with the runner's option; CLOACA_NO_INTERVAL: without end. */
+static int64_t time_given(const char *workflow, int64_t option)
+{
+    static const char *const queue = "timed";
+    cloaca_runner_options options = options_for(&queue);
+    cloaca_result *result;
+    cloaca_runner *runner;
+    cloaca_error error;
+    int64_t deadline, created;
+
+    options.execution_timeout = option;
+    runner = start(&options, NULL, play);
+    assert_ok(cloaca_runner_execute(runner, workflow, NULL, NULL, &result, &error));
+    deadline = time_of(cloaca_result_get(result, 0, "deadline"));
+    created = time_of(cloaca_result_get(result, 0, "created_at"));
+    cloaca_result_free(result);
+    stop(runner);
+    return deadline == CLOACA_NO_TIME ? CLOACA_NO_INTERVAL : deadline - created;
+}
+
+static void executions_have_their_time(void **state)
+{
+    cloaca *connection = open_here();
+
+    (void) state;
+    define(connection, "its \"own\"", "{\"queue\": \"timed\", \"timeout\": 7200, \"tasks\": [{\"name\": \"a\"}]}");
+    define(connection, "none", "{\"queue\": \"timed\", \"tasks\": [{\"name\": \"timeout\"}]}");
+    assert_int_equal(time_given("its \"own\"", 0), 7200 * SECOND);
+    assert_int_equal(time_given("none", 0), 3600 * SECOND);
+    assert_int_equal(time_given("its \"own\"", 60 * SECOND), 60 * SECOND);
+    assert_int_equal(time_given("none", 60 * SECOND), 60 * SECOND);
+    assert_int_equal(time_given("its \"own\"", CLOACA_NO_INTERVAL), 7200 * SECOND);
+    assert_int_equal(time_given("none", CLOACA_NO_INTERVAL), CLOACA_NO_INTERVAL);
+    cloaca_close(connection);
+}
+
 static void signals_resume_tasks(void **state)
 {
     static const char *const queue = "signalled";
@@ -1047,21 +1226,49 @@ static void sessions_are_ended_all_the_time(void **state)
     cloaca_close(connection);
 }
 
+/* The last one: it takes a procedure away. */
+static void servers_that_cannot_wait_are_polled(void **state)
+{
+    static const char *const queue = "polled";
+    cloaca *connection = open_here();
+    cloaca_runner_options options = options_for(&queue);
+    PGconn *server = PQconnectdb(url);
+    cloaca_runner *runner;
+
+    (void) state;
+    run_on_server(server, "alter extension cloaca drop procedure cloaca.wait_for_task");
+    run_on_server(server, "drop procedure cloaca.wait_for_task");
+    PQfinish(server);
+    runner = start(&options, "echo", echo);
+    for (int i = 1; i <= 3; i++) {
+        enqueue(connection, queue, "echo", "{}");
+        await(&seen.events[CLOACA_EVENT_COMPLETED], i);
+    }
+    stop_only(runner);
+    assert_true(runner->polls);
+    cloaca_runner_free(runner);
+    cloaca_close(connection);
+}
+
 #define SHARED_TESTS                                                                                                           \
     cmocka_unit_test(tasks_run_and_complete), cmocka_unit_test(handlers_decide), cmocka_unit_test(nobody_for_a_name),          \
         cmocka_unit_test(cancelled_tasks_are_told), cmocka_unit_test(leases_are_extended),                                     \
         cmocka_unit_test(lost_leases_are_told), cmocka_unit_test(attempts_time_out), cmocka_unit_test(a_stop_drains),          \
         cmocka_unit_test(the_grace_ends), cmocka_unit_test(handlers_that_do_not_end), cmocka_unit_test(interrupts_end_a_run),  \
         cmocka_unit_test(work_commits_with_its_task), cmocka_unit_test(crashes_are_recovered),                                 \
-        cmocka_unit_test(maintenance_is_done), cmocka_unit_test(what_is_refused), cmocka_unit_test(workflows_are_executed),    \
-        cmocka_unit_test(signals_resume_tasks), cmocka_unit_test(executions_are_managed),                                      \
-        cmocka_unit_test(a_stop_ends_waits_for_executions), cmocka_unit_test(steps_join_the_transaction)
+        cmocka_unit_test(maintenance_is_done), cmocka_unit_test(defaults_are_as_documented),                                   \
+        cmocka_unit_test(queues_have_leases), cmocka_unit_test(maintenance_is_left_to_others),                                 \
+        cmocka_unit_test(executions_have_their_time), cmocka_unit_test(what_is_refused),                                       \
+        cmocka_unit_test(workflows_are_executed), cmocka_unit_test(signals_resume_tasks),                                      \
+        cmocka_unit_test(executions_are_managed), cmocka_unit_test(a_stop_ends_waits_for_executions),                          \
+        cmocka_unit_test(steps_join_the_transaction)
 
 int main(void)
 {
     const struct CMUnitTest on_files[] = {SHARED_TESTS};
     const struct CMUnitTest on_servers[] = {SHARED_TESTS, cmocka_unit_test(lost_connections_come_back),
-                                            cmocka_unit_test(sessions_are_ended_all_the_time)};
+                                            cmocka_unit_test(sessions_are_ended_all_the_time),
+                                            cmocka_unit_test(servers_that_cannot_wait_are_polled)};
     int failed = cmocka_run_group_tests_name("SQLite", on_files, make_folder, drop_folder);
 
     if (getenv("PGHOST") == NULL) {
