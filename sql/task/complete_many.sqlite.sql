@@ -27,6 +27,9 @@ select task.n, task.id, lease.id, case
     else 'lease_lost' end
 from task join lease on lease.n = task.n left join main.cloaca_task t on t.id = task.id and t.lease_id = lease.id;
 
+-- @if
+select 1 from main.cloaca_queue where retention > 0 or key_retention > 0 limit 1;
+
 insert into main.cloaca_task_history (task, queue, finished_at, state, priority, run_at, attempt, max_attempts, lease_id, claimed_at,
     enqueued_at, execution, name, worker, key, payload, errors, result)
 select t.id, t.queue, :now, s.outcome, t.priority, t.run_at, t.attempt, t.max_attempts, t.lease_id, t.claimed_at,
@@ -38,7 +41,7 @@ select t.id, t.queue, :now, s.outcome, t.priority, t.run_at, t.attempt, t.max_at
         when typeof(r.value) = 'integer' then r.value
         else :results -> r.fullkey
         end
-from json_each(case when exists (select 1 from main.cloaca_queue where retention > 0) then coalesce(:results, :tasks) end) r
+from json_each(coalesce(:results, :tasks)) r
     cross join main.cloaca_scratch s on s.n = r.key and s.outcome <> 'lease_lost'
     join main.cloaca_task t on t.id = s.task and t.lease_id = s.lease_id
     join main.cloaca_queue q on q.queue = t.queue
@@ -50,8 +53,9 @@ insert into main.cloaca_finished_key (queue, key, task, until)
 select t.queue, t.key, t.id, :now + q.key_retention
 from main.cloaca_scratch s join main.cloaca_task t on t.id = s.task
     join main.cloaca_queue q on q.queue = t.queue and q.key_retention > 0
-where s.outcome = 'completed' and t.key is not null and exists (select 1 from main.cloaca_queue where key_retention > 0)
+where s.outcome = 'completed' and t.key is not null
 on conflict (queue, key) do update set task = excluded.task, until = excluded.until;
+-- @end
 
 -- @if
 select 1 from main.cloaca_scratch s cross join main.cloaca_task t on t.id = s.task
