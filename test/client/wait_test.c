@@ -1,9 +1,10 @@
 /*
- * wait_test.c - waiting for a task, blocking and for event loops: what wakes it, what ends it, what it refuses
+ * wait_test.c - waiting for a task, blocking and for event loops, and for the end of an execution: what wakes it, what ends it,
+ * what it refuses
  *
  * Every test of the first group runs on a SQLite file, and again on the server of PGHOST when there is one. The queues of a
- * test are its own. Where something must happen while a wait blocks, a child process or a timer does it: whether it comes early
- * or late, the wait must end in the same way.
+ * test are its own. Where something must happen while a wait blocks, a child process, a thread or a timer does it: whether it
+ * comes early or late, the wait must end in the same way.
  */
 #define _DEFAULT_SOURCE /* usleep */
 #include "test.h"
@@ -369,6 +370,148 @@ static void leases_can_be_bound(void **state)
     cloaca_close(connection);
 }
 
+/* --------------------------------------------------------------------------------------------------------------- executions */
+
+/* What another connection does to an execution, in a thread: early or late, the wait must end in the same way. */
+typedef struct ending {
+    int64_t execution;
+    bool (*end)(cloaca *connection, int64_t execution);
+    int64_t at; /* when it was done */
+    bool done;
+} ending;
+
+static int64_t start(cloaca *connection, int64_t timeout)
+{
+    const char *definition = "{\"tasks\": [{\"name\": \"t\", \"queue\": \"execution\"}]}";
+    cloaca_error error;
+    int64_t execution;
+
+    assert_ok(cloaca_define_workflow(connection, "wait", definition, NULL, NULL, &error));
+    assert_ok(cloaca_start_workflow(connection, "wait", NULL, NULL, timeout, &execution, NULL, &error));
+    return execution;
+}
+
+static bool cancel_it(cloaca *connection, int64_t execution)
+{
+    cloaca_error error;
+
+    return cloaca_cancel_execution(connection, execution, "enough", NULL, &error) == CLOACA_OK;
+}
+
+/* The first task of the queue, which must be the execution's. */
+static bool complete_it(cloaca *connection, int64_t execution)
+{
+    cloaca_error error;
+    cloaca_tasks *tasks;
+    bool done = cloaca_claim(connection, "execution", "w", 1, CLOACA_NO_INTERVAL, &tasks, &error) == CLOACA_OK;
+
+    (void) execution;
+    done = done && tasks->count == 1 &&
+           cloaca_complete(connection, tasks->tasks[0].task, tasks->tasks[0].lease_id, NULL, &error) == CLOACA_OK;
+    cloaca_tasks_free(tasks);
+    return done;
+}
+
+static bool let_it_time_out(cloaca *connection, int64_t execution)
+{
+    cloaca_error error;
+
+    (void) execution;
+    usleep(300000);
+    return cloaca_call(connection, "run_maintenance", NULL, NULL, &error) == CLOACA_OK;
+}
+
+static void *end_from_a_thread(void *argument)
+{
+    ending *what = argument;
+    cloaca *connection;
+    cloaca_error error;
+
+    usleep(100000);
+    what->done = cloaca_open(url, &connection, &error) == CLOACA_OK && what->end(connection, what->execution);
+    what->at = monotonic_now();
+    cloaca_close(connection);
+    return NULL;
+}
+
+/* Waits for `execution` at most that long while the other one is ended. */
+static char *wait_while_it_ends(cloaca *connection, int64_t execution, int64_t timeout, ending *what)
+{
+    cloaca_error error;
+    pthread_t thread;
+    char *state = NULL;
+
+    assert_int_equal(pthread_create(&thread, NULL, end_from_a_thread, what), 0);
+    assert_ok(cloaca_wait_for_execution(connection, execution, timeout, &state, &error));
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(what->done);
+    return state;
+}
+
+static void the_end_of_an_execution_wakes(void **state)
+{
+    static const struct {
+        bool (*end)(cloaca *connection, int64_t execution);
+        int64_t timeout;
+        const char *state;
+    } cases[] = {{cancel_it, CLOACA_NO_INTERVAL, "cancelled"},
+                 {complete_it, CLOACA_NO_INTERVAL, "completed"},
+                 {let_it_time_out, SECOND / 5, "failed"}};
+    cloaca *connection = open_here();
+
+    (void) state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        ending what = {.execution = start(connection, cases[i].timeout), .end = cases[i].end};
+        char *ended = wait_while_it_ends(connection, what.execution, 60 * SECOND, &what);
+
+        assert_true(monotonic_now() - what.at < 5 * SECOND);
+        assert_non_null(ended);
+        assert_string_equal(ended, cases[i].state);
+        cloaca_free(ended);
+    }
+    cloaca_close(connection);
+}
+
+static void the_end_of_another_execution_does_not(void **state)
+{
+    cloaca *connection = open_here();
+    const int64_t execution = start(connection, CLOACA_NO_INTERVAL);
+    ending what = {.execution = start(connection, CLOACA_NO_INTERVAL), .end = cancel_it};
+    const int64_t begun = monotonic_now();
+
+    (void) state;
+    assert_null(wait_while_it_ends(connection, execution, SECOND / 2, &what));
+    assert_true(monotonic_now() - begun >= SECOND / 2);
+    assert_true(cancel_it(connection, execution));
+    cloaca_close(connection);
+}
+
+static void executions_are_waited_for_as_tasks_are(void **state)
+{
+    cloaca *connection = open_here();
+    const int64_t execution = start(connection, CLOACA_NO_INTERVAL);
+    char *ended = NULL;
+    cloaca_error error;
+    pthread_t thread;
+
+    (void) state;
+    assert_ok(cloaca_begin(connection, &error));
+    assert_condition(cloaca_wait_for_execution(connection, execution, 0, &ended, &error), CLOACA_IN_TRANSACTION);
+    assert_ok(cloaca_rollback(connection, &error));
+    assert_condition(cloaca_wait_for_execution(connection, 999999, 0, &ended, &error), CLOACA_UNKNOWN_EXECUTION);
+    assert_condition(cloaca_wait_for_execution(connection, execution, 316000000 * SECOND, &ended, &error),
+                     CLOACA_INVALID_ARGUMENT);
+    assert_int_equal(pthread_create(&thread, NULL, interrupt_from_a_thread, connection), 0);
+    assert_ok(cloaca_wait_for_execution(connection, execution, CLOACA_NO_INTERVAL, &ended, &error));
+    assert_null(ended);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(cancel_it(connection, execution));
+    assert_ok(cloaca_wait_for_execution(connection, execution, CLOACA_NO_INTERVAL, &ended, &error));
+    assert_string_equal(ended, "cancelled");
+    cloaca_free(ended);
+    cloaca_close(connection);
+}
+
 /* ------------------------------------------------------------------------------------------------------------- SQLite alone */
 
 static sqlite3 *open_raw(const char *name)
@@ -573,7 +716,9 @@ static void the_url_says_direct(void **state)
     cmocka_unit_test(what_is_there_is_ready), cmocka_unit_test(wrong_arguments_are_refused),                                   \
         cmocka_unit_test(transactions_do_not_wait), cmocka_unit_test(an_enqueue_wakes), cmocka_unit_test(time_wakes),          \
         cmocka_unit_test(paused_queues_have_nothing), cmocka_unit_test(a_wait_has_the_connection_alone),                       \
-        cmocka_unit_test(interrupts_end_a_wait), cmocka_unit_test(leases_can_be_bound)
+        cmocka_unit_test(interrupts_end_a_wait), cmocka_unit_test(leases_can_be_bound),                                        \
+        cmocka_unit_test(the_end_of_an_execution_wakes), cmocka_unit_test(the_end_of_another_execution_does_not),              \
+        cmocka_unit_test(executions_are_waited_for_as_tasks_are)
 
 int main(void)
 {
