@@ -1,21 +1,43 @@
-# Executions of random workflows under load: how to define and start them, and what must hold of them while workers
-# (test/recovery/flows.c) run, and at the end.
+# Executions of random workflows under load, on either database: how to define and start them, and what must hold of them while workers
+# (test/recovery/flows.c, and worker.c on SQLite) run, and at the end.
 package flows;
 use strict;
 use warnings;
 use JSON::PP qw(decode_json encode_json);
 use Test::More;
 
-my $tables = 'cloaca_default.cloaca_';
 my %dependencies;    # of the workflows that were defined here: by workflow and task
 my %triggers;
 
 # ------------------------------------------------------------------------------------------------------------ what to run
 
-# The table of effects, and one of a workflow's tasks as they are defined: [name, [dependencies], trigger].
+# The table of effects, beside cloaca's own tables. A workflow's tasks are defined as [name, [dependencies], trigger].
 sub set_up {
     my ($url) = @_;
-    recovery::must($url, 'create extension cloaca; create table effect (task bigint, lease_id bigint, worker text)');
+    if (is_sqlite($url)) {
+        system("build/cloaca --url '$url' init >$recovery::folder/init.out") == 0 or die "cloaca init failed\n";
+    } else {
+        recovery::must($url, 'create extension cloaca');
+    }
+    recovery::must($url, 'create table effect (task bigint, lease_id bigint, worker text); create index effect_task on effect (task)');
+}
+
+sub is_sqlite {
+    return $_[0] =~ /^sqlite/;
+}
+
+# Calls a function so many times. A definition may be too long for a command line.
+sub call {
+    my ($url, $function, $arguments, $count) = @_;
+    my $rows = 'generate_series(1, ' . ($count // 1) . ')';
+    my $statements = "$recovery::folder/call.sql";
+    my ($file) = $url =~ m{^sqlite:///(.*)};
+    my @command = $file ? ('sqlite3', '-bail', $file, ".read $statements") : ('psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $statements, $url);
+    open my $output, '>', $statements or die "$statements: $!\n";
+    print $output $file ? ".timeout 20000\n.load build/cloaca_sqlite\nbegin immediate;\nselect count(cloaca_$function($arguments)) from $rows;\ncommit;\n"
+        : "select count(*) from (select cloaca.$function($arguments) from $rows) s;\n";
+    close $output;
+    system("@{[map { quotemeta } @command]} >>$recovery::folder/call.out") == 0 or die "$function failed\n";
 }
 
 sub define {
@@ -27,7 +49,7 @@ sub define {
         +{ name => $task, dependencies => $dependencies, max_attempts => $max_attempts, $trigger ? (trigger => $trigger) : () };
     } @tasks;
     my $text = encode_json({ tasks => \@definition });
-    recovery::must($url, "select cloaca.define_workflow('$name', '$text')");
+    call($url, 'define_workflow', "'$name', '$text'");
 }
 
 # A random graph in layers, some edges over several of them, in random order. A quarter of the tasks has a trigger of some kind.
@@ -65,46 +87,55 @@ sub chain_tasks {
 
 sub start {
     my ($url, $name, $count) = @_;
-    recovery::must($url, "select count(*) from (select cloaca.start_workflow('$name') from generate_series(1, $count)) s");
+    call($url, 'start_workflow', "'$name'", $count);
 }
 
 sub unfinished {
     my ($url) = @_;
-    return recovery::ask($url, "select count(*) from ${tables}execution where finished_at is null");
+    return recovery::ask($url, 'select count(*) from ' . recovery::table($url, 'execution') . ' where finished_at is null');
 }
 
 # ---------------------------------------------------------------------------------------------------------- at any moment
 
-# What one snapshot shows must agree with itself, whatever goes on: how many contradictions there are, of each kind.
+# What one snapshot shows must agree with itself, whatever goes on: the contradictions, '' when there is none, undef without an answer.
 sub contradictions {
     my ($url) = @_;
-    return recovery::ask($url, <<"");
+    my ($execution, $node, $workflow_task, $task) = map { recovery::table($url, $_) } qw(execution execution_task workflow_task task);
+    my ($numbers, $none, $never) = is_sqlite($url) ? ('json_each(n.dependencies) as x', "'[]'", '9223372036854775807')
+        : ('unnest(n.dependencies) as x (value)', "'{}'", "'infinity'");
+    my $answer = recovery::ask($url, <<"");
 with node as materialized (
     select n.*, e.workflow, e.state as execution_state, e.finished_at as execution_end, e.remaining as finals, w.dependencies, w.dependents
-    from ${tables}execution_task n join ${tables}execution e on e.id = n.execution
-    join ${tables}workflow_task w on w.workflow = e.workflow and w.n = n.n
+    from $node n join $execution e on e.id = n.execution
+    join $workflow_task w on w.workflow = e.workflow and w.n = n.n
 ), counted as (
-    select n.task, count(d.task) as open from node n cross join unnest(n.dependencies) as x (n)
-    left join node d on d.execution = n.execution and d.n = x.n and d.state in ('waiting', 'ready')
+    select n.task, count(d.task) as open from node n cross join $numbers
+    left join $node d on d.execution = n.execution and d.n = x.value and d.state in ('waiting', 'ready')
     where n.state = 'waiting' group by n.task
 )
-select concat_ws(', ',
-    (select 'ready without a live task: ' || string_agg(task::text, ' ') from node n
-     where state = 'ready' and not exists (select from ${tables}task t where t.id = n.task)),
-    (select 'live without being ready: ' || string_agg(task::text, ' ') from node n
-     join ${tables}task t on t.id = n.task where n.state <> 'ready' and not (n.state = 'cancelled' and t.cancelled)),
-    (select 'live without a node: ' || string_agg(t.id::text, ' ') from ${tables}task t
-     where t.execution is not null and not exists (select from node n where n.task = t.id)),
-    (select 'miscounted: ' || string_agg(n.task::text, ' ') from node n join counted c on c.task = n.task
-     where n.remaining <> c.open or n.remaining = 0),
-    (select 'open in an execution that ended: ' || string_agg(task::text, ' ') from node
-     where execution_end is not null and state in ('waiting', 'ready')),
-    (select 'executions miscounted: ' || string_agg(x.execution::text, ' ') from (
-        select execution from node where execution_end is null group by execution
-        having count(*) filter (where dependents = '{}' and state in ('waiting', 'ready')) <> max(finals) or max(finals) = 0) x),
-    (select 'claimable though paused: ' || string_agg(task::text, ' ') from node n join ${tables}task t on t.id = n.task
-     where execution_state = 'paused' and n.state = 'ready' and t.run_at < 'infinity'))
+select 'ready without a live task', task from node n
+where state = 'ready' and not exists (select 1 from $task t where t.id = n.task)
+union all
+select 'live without being ready', task from node n
+join $task t on t.id = n.task where n.state <> 'ready' and not (n.state = 'cancelled' and t.cancelled)
+union all
+select 'live without a node', t.id from $task t
+where t.execution is not null and not exists (select 1 from node n where n.task = t.id)
+union all
+select 'miscounted', n.task from node n join counted c on c.task = n.task
+where n.remaining <> c.open or n.remaining = 0
+union all
+select 'open in an execution that ended', task from node
+where execution_end is not null and state in ('waiting', 'ready')
+union all
+select 'executions miscounted', x.execution from (
+    select execution from node where execution_end is null group by execution
+    having count(*) filter (where dependents = $none and state in ('waiting', 'ready')) <> max(finals) or max(finals) = 0) x
+union all
+select 'claimable though paused', n.task from node n join $task t on t.id = n.task
+where execution_state = 'paused' and n.state = 'ready' and t.run_at < $never
 
+    return defined $answer ? join ', ', split /\n/, $answer =~ s/\|/: /gr : undef;
 }
 
 # -------------------------------------------------------------------------------------------------------------- at the end
@@ -112,29 +143,40 @@ select concat_ws(', ',
 # All that must hold once every execution has ended.
 sub check {
     my ($url) = @_;
-    is(recovery::must($url, "select count(*) from ${tables}execution where finished_at is null"), 0, 'every execution has ended');
-    is(recovery::must($url, "select count(*) from ${tables}task"), 0, 'no task is stuck');
-    is(recovery::must($url, "select count(*) from ${tables}execution where remaining <> 0"), 0, 'no execution waits for anything');
+    my %table = map { $_ => recovery::table($url, $_) } qw(execution task);
+    is(recovery::must($url, "select count(*) from $table{execution} where finished_at is null"), 0, 'every execution has ended');
+    is(recovery::must($url, "select count(*) from $table{task}"), 0, 'no task is stuck');
+    is(recovery::must($url, "select count(*) from $table{execution} where remaining <> 0"), 0, 'no execution waits for anything');
     is(contradictions($url), '', 'tables agree with each other');
-    my @executions = map { decode_json($_) } split /\n/, recovery::must($url, <<"");
-select json_build_object('id', e.id, 'workflow', e.name, 'state', e.state, 'error', e.error,
-    'tasks', (select json_agg(json_build_object('name', w.name, 'task', n.task, 'state', n.state) order by n.n)
-        from ${tables}execution_task n join ${tables}workflow_task w on w.workflow = e.workflow and w.n = n.n where n.execution = e.id),
-    'effects', (select json_object_agg(f.task, f.effects) from (
-        select f.task, count(*) as effects from effect f join ${tables}execution_task n on n.task = f.task where n.execution = e.id
-        group by f.task) f),
-    'events', (select json_agg(json_build_array(coalesce(v.task, 0), v.state) order by v.id)
-        from ${tables}execution_event v where v.execution = e.id and v.state <> 'signalled'))
-from ${tables}execution e order by e.id
-
+    my @executions = map { decode_json($_) } split /\n/, recovery::must($url, executions($url));
     is_deeply([map { wrong_states($_) } @executions], [], 'each state follows from those before');
     is_deeply([map { wrong_events($_) } @executions], [], 'events come in a legal order');
     is_deeply([map { wrong_effects($_) } @executions], [], 'each completion had its effect, and nothing else had one');
-    is(recovery::must($url, 'select count(*) - count(distinct (task, lease_id)) from effect'), 0, 'a lease has one effect');
+    is(recovery::must($url, 'select count(*) - (select count(*) from (select distinct task, lease_id from effect) e) from effect'), 0,
+        'a lease has one effect');
     my (%states, %tasks);
     $states{ $_->{state} }++, map { $tasks{ $_->{state} }++ } @{ $_->{tasks} } for @executions;
     note("executions: ", encode(\%states), "; tasks: ", encode(\%tasks));
     return (\%states, \%tasks);
+}
+
+# Executions with the states of their tasks, with effects and events, each a line of JSON.
+sub executions {
+    my ($url) = @_;
+    my ($execution, $node, $workflow_task, $event) = map { recovery::table($url, $_) } qw(execution execution_task workflow_task execution_event);
+    my %form = is_sqlite($url) ? (object => 'json_object', array => 'json_array', objects => 'json_group_array', pairs => 'json_group_object')
+        : (object => 'json_build_object', array => 'json_build_array', objects => 'json_agg', pairs => 'json_object_agg');
+    return <<"";
+select $form{object}('id', e.id, 'workflow', e.name, 'state', e.state, 'error', e.error,
+    'tasks', (select $form{objects}($form{object}('name', t.name, 'task', t.task, 'state', t.state)) from (
+        select w.name, n.task, n.state from $node n join $workflow_task w on w.workflow = e.workflow and w.n = n.n
+        where n.execution = e.id order by n.n) t),
+    'effects', (select $form{pairs}(cast(f.task as text), f.effects) from (
+        select n.task, count(*) as effects from $node n join effect f on f.task = n.task where n.execution = e.id group by n.task) f),
+    'events', (select $form{objects}($form{array}(coalesce(v.task, 0), v.state)) from (
+        select v.task, v.state from $event v where v.execution = e.id and v.state <> 'signalled' order by v.id) v))
+from $execution e order by e.id
+
 }
 
 sub encode {
@@ -171,7 +213,8 @@ sub fires {
     return $quantifier eq 'all' ? $holding == @holds : $quantifier eq 'any' ? $holding > 0 : $holding == 0;
 }
 
-# What may come after what; a retry of the execution lets those that ended begin again.
+# What may come after what; a retry of the execution lets those that ended begin again. A task that waits has no event, and each that has
+# ended has one that says so.
 my %of_task = (
     none => 'ready|skipped|cancelled',
     (map { $_ => 'running|cancelled' } qw(ready retrying released deferred awaiting)),
@@ -190,19 +233,20 @@ my %of_execution = (
 
 sub wrong_events {
     my ($execution) = @_;
-    my (%last, @wrong);
+    my (%last, %begins_again, @wrong);
     for (@{ $execution->{events} }) {
         my ($task, $state) = @$_;
-        my $before = $last{$task} // 'none';
+        my $before = $begins_again{$task} ? 'none' : $last{$task} // 'none';
         my $legal = $task ? $of_task{$before} // '-' : $of_execution{$before};
         push @wrong, "execution $execution->{id}, task $task: $state after $before" if $state !~ /^($legal)$/;
         $last{$task} = $state;
+        delete $begins_again{$task};
         next if $task || $state ne 'retried';
-        $last{$_} =~ /^(completed|failed|skipped|cancelled)$/ and $last{$_} = 'none' for grep { $_ } keys %last;
+        $last{$_} =~ /^(completed|failed|skipped|cancelled)$/ and $begins_again{$_} = 1 for grep { $_ } keys %last;
     }
     push @wrong, "execution $execution->{id}: its last event is $last{0}" if $last{0} ne $execution->{state};
     push @wrong, map { "task $_->{task} of execution $execution->{id} is $_->{state}, its last event was " . ($last{ $_->{task} } // 'none') }
-        grep { my $last = $last{ $_->{task} } // 'none'; $last ne $_->{state} && !($last eq 'none') } @{ $execution->{tasks} };
+        grep { ($last{ $_->{task} } // 'none') ne ($_->{state} eq 'waiting' ? 'none' : $_->{state}) } @{ $execution->{tasks} };
     return @wrong;
 }
 

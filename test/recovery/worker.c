@@ -3,8 +3,12 @@
  *
  *   worker work URL NAME MAX LEASE_MS LOG    claims, works and completes until SIGTERM, in every way that a worker may
  *   worker enqueue URL FIRST LAST BATCH LOG  enqueues payloads FIRST to LAST, skipping what it got no answer for, until SIGTERM
- *   worker hold URL NAME MAX LEASE_MS        claims until the server is gone; after a line on stdin tries every call with what
- * it has worker fill URL PAGES LOG                enqueues into a SQLite file that may not grow beyond PAGES, until it is full
+ *   worker flow URL NAME MAX LEASE_MS ODDS   claims tasks of executions and completes them until SIGTERM, each with a row in
+ *                                            the table `effect` in the same transaction; forgets one batch in ODDS, gives
+ *                                            up one transaction in ODDS (0: none); these are on queue "default"
+ *   worker hold URL NAME MAX LEASE_MS        claims until the server is gone; after a line on stdin tries every call with
+ *                                            what it has
+ *   worker fill URL PAGES LOG                enqueues into a SQLite file that may not grow beyond PAGES, until it is full
  *
  * It is meant to be killed at any moment, and its server too: it opens its connection again and goes on. Whatever the database
  * acknowledged, it appends to LOG, a line each: "done TASK LEASE" for a completion, "task PAYLOAD TASK" for an enqueued task.
@@ -34,6 +38,8 @@ static int log_file = -1;
 
 static int work(char **arguments);
 static int enqueue(char **arguments);
+static int flow(char **arguments);
+static void leave_effect(const cloaca_task *task, const char *name, bool gives_up);
 static int hold(char **arguments);
 static int fill(char **arguments);
 static void treat(const cloaca_tasks *tasks, int64_t lease);
@@ -53,7 +59,7 @@ int main(int count, char **arguments)
         const char *name;
         int arguments;
         int (*run)(char **arguments);
-    } modes[] = {{"work", 7, work}, {"enqueue", 7, enqueue}, {"hold", 6, hold}, {"fill", 5, fill}};
+    } modes[] = {{"work", 7, work}, {"enqueue", 7, enqueue}, {"flow", 7, flow}, {"hold", 6, hold}, {"fill", 5, fill}};
 
     signal(SIGTERM, stop);
     srand((unsigned) getpid() ^ (unsigned) time(NULL));
@@ -66,7 +72,7 @@ int main(int count, char **arguments)
             return status;
         }
     }
-    fprintf(stderr, "usage: worker work|enqueue|hold|fill URL ...\n");
+    fprintf(stderr, "usage: worker work|enqueue|flow|hold|fill URL ...\n");
     return 2;
 }
 
@@ -160,6 +166,58 @@ static void complete_all(const cloaca_tasks *tasks)
         if (outcomes[i] == CLOACA_OK) {
             append("done %" PRId64 " %" PRId64 "\n", ids[i], leases[i]);
         }
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------------------------- flow */
+
+static int flow(char **arguments)
+{
+    const char *name = arguments[0];
+    int max = atoi(arguments[1]);
+    int64_t lease = atoll(arguments[2]) * 1000;
+    int odds = atoi(arguments[3]);
+
+    while (!stopped) {
+        cloaca_error error;
+        cloaca_tasks *tasks;
+        cloaca_status status = cloaca_claim(connection, "default", name, 1 + chance(max), lease, &tasks, &error);
+        if (retry(status, &error, "claim")) {
+            continue;
+        }
+        if (tasks->count == 0) {
+            pause_ms(5);
+        } else if (odds == 0 || chance(odds) > 0) {
+            for (size_t i = 0; i < tasks->count; i++) {
+                leave_effect(&tasks->tasks[i], name, odds > 0 && chance(odds) == 0);
+            }
+        }
+        cloaca_tasks_free(tasks);
+    }
+    return 0;
+}
+
+static void leave_effect(const cloaca_task *task, const char *name, bool gives_up)
+{
+    char insert[200], result[80];
+    cloaca_error error, ignored;
+    cloaca_status status;
+
+    snprintf(insert, sizeof(insert), "insert into effect (task, lease_id, worker) values (%" PRId64 ", %" PRId64 ", '%s')",
+             task->task, task->lease_id, name);
+    snprintf(result, sizeof(result), "{\"task%" PRId64 "\": %" PRId64 "}", task->task, task->lease_id);
+    if (retry(cloaca_begin(connection, &error), &error, "begin")) {
+        return;
+    }
+    status = cloaca_execute(connection, insert, &error);
+    if (status == CLOACA_OK) {
+        status = cloaca_complete(connection, task->task, task->lease_id, result, &error);
+    }
+    if (status == CLOACA_OK && !gives_up) {
+        retry(cloaca_commit(connection, &error), &error, "commit");
+    } else {
+        cloaca_rollback(connection, &ignored);
+        retry(status, &error, "complete");
     }
 }
 

@@ -1,0 +1,70 @@
+#!/usr/bin/perl
+# Executions in one SQLite file while the processes that work on them are killed (SIGKILL) at random. Each completion puts a row into a
+# table of effects in its own transaction. Whatever was killed: at the end every execution has ended as it must, nothing is stuck, and each
+# task had its effect once, under a lease that was valid.
+#
+#   WORKFLOW_KILL_SECONDS=6    how long to kill
+#   WORKFLOW_EXECUTIONS=200
+#   WORKFLOW_SEED=1            of the graphs and of what is killed
+use strict;
+use warnings;
+use FindBin qw($Bin);
+use lib $Bin;
+use recovery;
+use flows;
+use Test::More;
+use Time::HiRes qw(time);
+
+recovery::build();
+system('make', '-s', 'programs') == 0 or die "make failed\n";
+my $url = "sqlite:///$recovery::folder/kills.db";
+my $seconds = $ENV{WORKFLOW_KILL_SECONDS} || 6;
+my $executions = $ENV{WORKFLOW_EXECUTIONS} || 200;
+my $seed = $ENV{WORKFLOW_SEED} || 1;
+my $workers = 6;
+srand($seed);
+
+flows::set_up($url);
+for my $n (1 .. 10) {
+    flows::define($url, "random$n", 1_000_000, flows::random_tasks(1 + $n % 5, 4));
+    flows::start($url, "random$n", $executions / 10);
+}
+
+my ($begun, $number, $kills, @contradictions, @failures) = (time, 0, 0);
+my @running = map { begin() } 1 .. $workers;
+while (time < $begun + $seconds && !@failures && !@contradictions) {
+    recovery::wait_ms(rand 50);
+    recovery::kill_one(splice @running, rand @running, 1);
+    push @running, begin();
+    $kills++;
+    push @contradictions, grep { $_ } flows::contradictions($url) if $kills % 20 == 0;
+    @failures = recovery::failures();
+    # So that there is always something to kill for.
+    flows::start($url, "random$_", 10) for (flows::unfinished($url) // 1) < 20 ? 1 .. 10 : ();
+}
+is_deeply(\@failures, [], 'no worker met an error that no kill explains');
+is_deeply(\@contradictions, [], 'at any moment the tables agree with each other');
+is(recovery::stop_all(), 0, 'the workers stop when they are told to');
+note("$kills kills, ", recovery::must($url, "select count(*) || ' effects, ' || (select count(*) from cloaca_execution where finished_at is null)
+    || ' executions to go, attempts up to ' || (select max(attempt) from cloaca_execution_task) from effect"));
+
+# What is left is done undisturbed.
+begin() for 1 .. $workers;
+for (1 .. 300) {
+    recovery::wait_ms(200);
+    last if (@failures = recovery::failures()) || flows::unfinished($url) eq '0';
+}
+is_deeply(\@failures, [], 'nor later');
+recovery::stop_all();
+my (undef, $tasks) = flows::check($url);
+is(recovery::must($url, 'select count(*) from effect'), $tasks->{completed}, 'each completed task had its effect, and once');
+is($tasks->{failed} // 0, 0, 'no task died');
+cmp_ok(recovery::must($url, 'select count(*) from cloaca_execution_task where attempt > 1'), '>', 0, 'some were begun by a worker that was killed');
+is(recovery::must($url, 'pragma integrity_check'), 'ok', 'the file is in order');
+done_testing();
+
+# With a lease of its own length.
+sub begin {
+    $number++;
+    return recovery::start("kills$number", 'flow', $url, "kills$number", (1, 5, 20)[$number % 3], 300 + 300 * ($number % 3), 40);
+}
