@@ -398,6 +398,72 @@ static void keeps_deep_results(void **state)
     free(deep);
 }
 
+static int count_step(void *steps)
+{
+    ++*(int64_t *) steps;
+    return 0;
+}
+
+static void complete_one(cloaca *connection, const cloaca_tasks *tasks, size_t i)
+{
+    cloaca_error error;
+
+    assert_ok(cloaca_complete(connection, tasks->tasks[i].task, tasks->tasks[i].lease_id, "{\"a\": 1}", &error));
+}
+
+/* What SQLite does to complete one of `width` tasks that one task waits for, in steps of its programs. */
+static int64_t steps_of_completing(int width)
+{
+    clo_buffer arguments = {0};
+    sqlite3 *database;
+    cloaca *connection;
+    cloaca_tasks *tasks;
+    cloaca_error error;
+    int64_t steps = 0;
+
+    clo_buffer_text(&arguments, "{\"name\": \"w\", \"definition\": {\"tasks\": [");
+    for (int i = 0; i < width; i++) {
+        char task[32];
+
+        snprintf(task, sizeof(task), "{\"name\": \"t%d\"}, ", i);
+        clo_buffer_text(&arguments, task);
+    }
+    clo_buffer_text(&arguments, "{\"name\": \"last\", \"dependencies\": [");
+    for (int i = 0; i < width; i++) {
+        char name[32];
+
+        snprintf(name, sizeof(name), "%s\"t%d\"", i == 0 ? "" : ", ", i);
+        clo_buffer_text(&arguments, name);
+    }
+    clo_buffer_text(&arguments, "]}]}}");
+    assert_true(clo_buffer_finish(&arguments));
+
+    assert_int_equal(sqlite3_open(":memory:", &database), SQLITE_OK);
+    assert_ok(cloaca_attach(CLOACA_SQLITE, database, &connection, &error));
+    assert_ok(cloaca_call(connection, "define_workflow", arguments.data, NULL, &error));
+    assert_ok(cloaca_call(connection, "start_workflow", "{\"name\": \"w\"}", NULL, &error));
+    assert_ok(cloaca_claim(connection, NULL, "w", width, CLOACA_NO_INTERVAL, &tasks, &error));
+    assert_int_equal(tasks->count, width);
+    complete_one(connection, tasks, 0);
+    sqlite3_progress_handler(database, 1, count_step, &steps);
+    complete_one(connection, tasks, 1);
+    sqlite3_progress_handler(database, 0, NULL, NULL);
+    cloaca_tasks_free(tasks);
+    cloaca_close(connection);
+    assert_int_equal(sqlite3_close(database), SQLITE_OK);
+    clo_buffer_free(&arguments);
+    return steps;
+}
+
+static void completing_costs_what_the_dependents_are(void **state)
+{
+    const int64_t few = steps_of_completing(10);
+
+    (void) state;
+    assert_true(few > 0);
+    assert_int_equal(steps_of_completing(1000), few);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -411,6 +477,7 @@ int main(void)
         cmocka_unit_test(checks_long_chains),
         cmocka_unit_test(registers_functions),
         cmocka_unit_test(keeps_deep_results),
+        cmocka_unit_test(completing_costs_what_the_dependents_are),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
