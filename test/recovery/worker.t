@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use FindBin qw($Bin);
 use lib $Bin;
+use dialogue;
 use recovery;
 use sessions;
 use standby;
@@ -303,6 +304,63 @@ subtest 'settings of the database, and functions that change' => sub {
     recovery::must($url, $function);
     recovery::must($url, 'alter database postgres reset all');
 };
+
+subtest 'the extension is updated' => sub {
+    my $version = recovery::must($url, "select extversion from pg_extension where extname = 'cloaca'");
+    my $next = "$version.next";
+    recovery::must($url, 'create table public.firing (version text, at timestamptz); grant insert on public.firing to public');
+    my $fires = recovery::must($url, "select pg_get_functiondef('cloaca.fire_due'::regproc)");
+    my $tells = sub { $fires =~ s/^begin$/begin insert into public.firing values ('$_[0]', clock_timestamp());/mr };
+    recovery::must($url, $tells->($version));
+    # As one that changes the registry would.
+    install("cloaca--$version--$next.sql", "lock table cloaca.tenant in access exclusive mode;\n" . $tells->($next) . ";\n");
+    recovery::must($url, "select cloaca.create_schedule('tick', cron => '* * * * * *', task => 'tick', queue => 'ticks', catch_up => 'run_all')");
+    my $fired = "select fired from cloaca_default.cloaca_schedule where name = 'tick'";
+    comes("select ($fired) >= 1", 'a schedule fires');
+    my @workers = ('none');
+    my $look = sub {
+        push @workers, recovery::must($url, "select coalesce(string_agg(pid::text, ' '), 'none') from ($worker) w");
+        return recovery::must($url, $fired);
+    };
+
+    my $session = dialogue->new($url);
+    is($session->ask("begin; alter extension cloaca update to '$next'"), '', 'an update begins');
+    sessions::until_true($url, "select count(*) = 1 from pg_stat_activity where pid = ($worker) and (state = 'idle' or wait_event_type = 'Lock')");
+    my $before = $look->();
+    my $end = time + 2.5;
+    while (time < $end) {
+        last if $look->() != $before;
+        recovery::wait_ms(50);
+    }
+    is($look->(), $before, 'while it lasts nothing is fired');
+    my $committing = $session->ask('select clock_timestamp()');
+    $session->ask('commit');
+    my $committed = $session->ask('select clock_timestamp()');
+    comes("select ($fired) >= $before + 4", 'then the worker fires what is due, and what comes');
+    $look->();
+    is_deeply([grep { !/^(none|\d+)$/ } @workers], [], 'there never were two workers');
+    is(recovery::must($url, "select count(*) filter (where version = '$version' and at > '$committed'),
+        count(*) filter (where version <> '$version' and at < '$committing'), count(*) filter (where version = '$next') > 0 from public.firing"), '0|0|t',
+        'by the old functions before, and by the new ones after');
+    is(recovery::must($url, "select count(*) from (select scheduled_at - lag(scheduled_at) over (order by scheduled_at) as step
+        from cloaca.schedule_history('tick', max => 1000)) h where step <> '1 second'"), 0, 'every second once');
+    is_asleep();
+    recovery::must($url, "select cloaca.delete_schedule('tick')");
+    recovery::must($url, "select cloaca.drop_queue('ticks', force => true)");
+    recovery::must($url, $fires);
+    recovery::must($url, 'drop table public.firing');
+};
+
+# An upgrade script, in the private copy of the installation.
+sub install {
+    my ($name, $script) = @_;
+    my $program = $ENV{PG_CONFIG} || 'pg_config';
+    chomp(my $folder = `$program --sharedir`);
+    my $path = "$ENV{CLOACA_PGROOT}$folder/extension/$name";
+    open my $file, '>', $path or die "$path: $!\n";
+    print $file $script;
+    close $file;
+}
 
 subtest 'the extension is made anew' => sub {
     recovery::must($url, 'drop extension cloaca; create extension cloaca');
