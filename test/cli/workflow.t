@@ -38,6 +38,7 @@ on_backends(sub {
     is_deeply(row('workflow', 'start', 'order', '-k', 'k'), { execution => $execution, created => JSON::PP::false }, 'a key starts it once');
     work_on($execution);
     watching();
+    on_a_terminal();
     managing();
     fails_with(3, qr/unknown workflow/, 'workflow', 'start', 'nobody');
     fails_with(3, qr/unknown execution/, 'workflow', 'status', 999);
@@ -97,6 +98,43 @@ sub watching {
     is(finish($worker), 0, 'the queue is drained');
     is(cloaca('workflow', 'status', $execution, '--watch', '--table'), 0, 'one that has ended');
     like($stdout, qr/^[-0-9]+ [0-9:.]+  merge completed/m, 'is told for people, a line each');
+}
+
+# What a watch shows as the execution goes on, and what is left on the screen.
+sub on_a_terminal {
+    my $execution = row('workflow', 'start', 'order')->{execution};
+    my $file = "$folder/screen-$backend";
+    local @ENV{qw(LC_ALL TERM NO_COLOR)} = ('C.UTF-8', 'xterm', '');
+    my $watch = fork // die "cannot fork: $!";
+    if (!$watch) {
+        open STDIN, '<', '/dev/null';
+        open STDOUT, '>', '/dev/null';
+        exec 'script', '-qefc', "stty cols 80 rows 24; cloaca workflow status $execution --watch", $file or POSIX::_exit(127);
+    }
+    my $shown = sub { decode_utf8(slurp($file)) };
+    wait_until('the terminal shows an execution that begins', sub { $shown->() =~ /order $execution .*pending.*  ░{20}  0 of 5\r\n/ });
+    is(row('work', '-n', 1, '-q', 'default', '--', 'true')->{completed}, 1, 'a task is done');
+    wait_until('the bar has grown', sub { $shown->() =~ /order $execution .*running.*  █{4}░{16}  1 of 5\r\n.*alone\N*\r\n/s });
+    my @first = screen($shown->());
+    like($first[2], qr/^├─ ✓ fetch +completed/, 'its line has a new sign');
+    is(scalar(grep { /of 5/ } @first), 1, 'in the place of the old picture');
+    is(row('work', '--once', '--', 'true')->{completed}, 4, 'the others are');
+    is(finish({ pid => $watch, err => $file }), 0, 'the watch ends with the execution');
+    my @last = screen($shown->());
+    like($last[0], qr/^order $execution  completed  █{20}  5 of 5$/, 'it leaves the end on the screen');
+    is_deeply([map { /(\S+) +(completed|\(above\))$/ } @last[2 .. $#last]],
+        [qw(fetch completed all completed merge completed count completed merge (above) alone completed)], 'with every task, and nothing else');
+    like($shown->(), qr/\e\[32m✓ fetch\e\[0m/, 'in colours');
+}
+
+# The lines that stay on a terminal, without colours: a watch only moves up and clears what is below.
+sub screen {
+    my ($text) = @_;
+    my @lines;
+    while ($text =~ /\G(?:\e\[(\d+)A\e\[J|([^\n]*)\n)/gc) {
+        defined $1 ? splice(@lines, -$1) : push @lines, $2 =~ s/\e\[[\d;]*m|\r//gr;
+    }
+    return grep { !/^Script / } @lines;
 }
 
 sub managing {
