@@ -4,8 +4,8 @@
  *   worker work URL NAME MAX LEASE_MS LOG    claims, works and completes until SIGTERM, in every way that a worker may
  *   worker enqueue URL FIRST LAST BATCH LOG  enqueues payloads FIRST to LAST, skipping what it got no answer for, until SIGTERM
  *   worker flow URL NAME MAX LEASE_MS ODDS   claims tasks of executions and completes them until SIGTERM, each with a row in
- *                                            the table `effect` in the same transaction; forgets one batch in ODDS, gives
- *                                            up one transaction in ODDS (0: none); these are on queue "default"
+ *                                            the table `effect` in the same transaction; one batch in ODDS comes late, one is
+ *                                            forgotten, and one transaction given up (0: none). On queue "default"
  *   worker hold URL NAME MAX LEASE_MS        claims until the server is gone; after a line on stdin tries every call with
  *                                            what it has
  *   worker fill URL PAGES LOG                enqueues into a SQLite file that may not grow beyond PAGES, until it is full
@@ -187,7 +187,10 @@ static int flow(char **arguments)
         }
         if (tasks->count == 0) {
             pause_ms(5);
-        } else if (odds == 0 || chance(odds) > 0) {
+        } else if (odds > 0 && chance(odds) == 0) { /* too slow */
+            pause_ms((long) (lease / 1000 + 50));
+        }
+        if (odds == 0 || chance(odds) > 0) {
             for (size_t i = 0; i < tasks->count; i++) {
                 leave_effect(&tasks->tasks[i], name, odds > 0 && chance(odds) == 0);
             }

@@ -25,6 +25,9 @@ my $workers = 6;
 srand($seed);
 
 flows::set_up($url);
+# So that the lease of each completion is kept.
+recovery::must($url, "insert into cloaca_queue (queue, paused, lease, max_attempts, retry, retention, key_retention, created_at)
+    values ('default', 0, 30000000, 1000000, '{}', 86400000000, 0, 0)");
 for my $n (1 .. 10) {
     flows::define($url, "random$n", 1_000_000, flows::random_tasks(1 + $n % 5, 4));
     flows::start($url, "random$n", $executions / 10);
@@ -58,6 +61,8 @@ is_deeply(\@failures, [], 'nor later');
 recovery::stop_all();
 my (undef, $tasks) = flows::check($url);
 is(recovery::must($url, 'select count(*) from effect'), $tasks->{completed}, 'each completed task had its effect, and once');
+is(recovery::must($url, "select count(*) from effect f join cloaca_task_history h on h.task = f.task and h.lease_id = f.lease_id
+    where h.state = 'completed'"), $tasks->{completed}, 'under the lease that the task was held by');
 is($tasks->{failed} // 0, 0, 'no task died');
 cmp_ok(recovery::must($url, 'select count(*) from cloaca_execution_task where attempt > 1'), '>', 0, 'some were begun by a worker that was killed');
 is(recovery::must($url, 'pragma integrity_check'), 'ok', 'the file is in order');
