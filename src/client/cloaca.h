@@ -411,6 +411,14 @@ typedef enum cloaca_job_outcome {
 
 typedef cloaca_job_outcome (*cloaca_handler)(cloaca_job *job, void *user);
 
+/* When a runner ends by itself, besides its max_tasks. It claims after the first maintenance, and after what it has to report.
+ */
+typedef enum cloaca_runner_until {
+    CLOACA_UNTIL_STOPPED = 0, /* never */
+    CLOACA_UNTIL_IDLE,        /* a claim finds nothing, and no handler works */
+    CLOACA_UNTIL_EMPTY        /* its queues have no task left: neither ready nor scheduled nor running under any worker */
+} cloaca_runner_until;
+
 /* Zeroed with CLOACA_RUNNER_INIT, then url and whatever differs from the default. Everything is copied. */
 typedef struct cloaca_runner_options {
     const char *url;    /* required, as for cloaca_open; not sqlite:///:memory:, which has one connection alone */
@@ -425,7 +433,11 @@ typedef struct cloaca_runner_options {
                                   one that has none; CLOACA_NO_INTERVAL: the workflow's own alone */
     int64_t unknown_delay;     /* when a task without handler comes back; 0: 5 s */
     int64_t drain;             /* how long handlers may go on when cloaca_runner_run ends; 0: 30 s */
+    int64_t heed;              /* how long a handler that is told to stop may take, its lease going on meanwhile; 0: 2 s */
+    int64_t max_tasks;         /* ends after that many; 0: no limit */
+    cloaca_runner_until until; /* or when there is nothing left */
     bool no_recovery;          /* leave run_maintenance to others */
+    bool stop_on_error; /* ends, within `drain`, at an error that no repetition helps; else it is logged and tried again */
     /* Hooks, from any of the runner's threads, several at a time. They must not call the runner. NULL: none. */
     void (*log)(void *user, cloaca_log_level level, const char *message);
     void (*metric)(void *user, const cloaca_metric *metric);
@@ -448,11 +460,14 @@ cloaca_status cloaca_runner_register(cloaca_runner *runner, const char *name, cl
 cloaca_status cloaca_runner_start(cloaca_runner *runner, cloaca_error *error);
 /*
  * No more claims. Returns when every handler has ended and is reported. After `grace` microseconds handlers that still work are
- * told to stop, and two seconds later their tasks are released: then it returns CLOACA_TIMEOUT, and cloaca_runner_free
- * waits for them.
+ * told to stop, and `heed` later their tasks are released: then it returns CLOACA_TIMEOUT, and cloaca_runner_free waits for
+ * them. The error that ended a runner with stop_on_error is returned here, and by cloaca_runner_run.
  */
 cloaca_status cloaca_runner_stop(cloaca_runner *runner, int64_t grace, cloaca_error *error);
-/* Starts, and returns when cloaca_runner_interrupt or _stop was called and the rest is done as cloaca_runner_stop says. */
+/* Returns when a runner that was started ends by itself, or cloaca_runner_interrupt or _stop was called, and the rest is done
+ * as cloaca_runner_stop says. */
+cloaca_status cloaca_runner_wait(cloaca_runner *runner, cloaca_error *error);
+/* Starts, and waits. */
 cloaca_status cloaca_runner_run(cloaca_runner *runner, cloaca_error *error);
 /* Asks a runner to stop, with the grace of its options, and returns at once; the second time the grace is over. The one
  * function that a signal handler may call. */
@@ -474,6 +489,7 @@ int64_t cloaca_job_lease_id(const cloaca_job *job);
 int64_t cloaca_job_execution(const cloaca_job *job); /* 0: none */
 int32_t cloaca_job_attempt(const cloaca_job *job);
 int32_t cloaca_job_max_attempts(const cloaca_job *job);
+int16_t cloaca_job_priority(const cloaca_job *job);
 const char *cloaca_job_name(const cloaca_job *job);
 const char *cloaca_job_queue(const cloaca_job *job);
 const char *cloaca_job_payload(const cloaca_job *job); /* JSON text; of a workflow's task its context */
@@ -492,7 +508,8 @@ int cloaca_job_descriptor(cloaca_job *job);
 /* Sleeps, and returns early, with the reason, when the job is cancelled. */
 cloaca_stop_reason cloaca_job_pause(cloaca_job *job, int64_t microseconds);
 
-/* What the outcome is reported with; copied. The result is JSON text, the error plain text. */
+/* What the outcome is reported with; copied. The result is JSON text, the error plain text, which follows "timed out: " when
+ * the attempt took too long. */
 void cloaca_job_set_result(cloaca_job *job, const char *result);
 void cloaca_job_set_error(cloaca_job *job, const char *message);
 /* Another delay than the retry policy's, for CLOACA_JOB_RETRY. */

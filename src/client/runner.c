@@ -23,8 +23,8 @@
 #define TASKS_LIMIT 1000
 #define QUEUE_LIMIT 1000
 #define NAME_LIMIT 200
-/* Beyond the grace: two seconds for handlers to heed, ten for the database to take the reports, and some. */
-#define STOP_PATIENCE (15 * SECOND)
+/* Beyond the grace, and what handlers may take to heed it: ten seconds for the database to take the reports, and some. */
+#define STOP_PATIENCE (13 * SECOND)
 
 static cloaca_status check_options(const cloaca_runner_options *options, cloaca_error *error);
 static cloaca_status check_url(const char *url, cloaca_error *error);
@@ -130,7 +130,7 @@ cloaca_status cloaca_runner_start(cloaca_runner *runner, cloaca_error *error)
     if (!start_threads(runner)) {
         return clo_fail(error, CLOACA_OUT_OF_MEMORY, "The process cannot start another thread.");
     }
-    clo_runner_log(runner, CLOACA_LOG_INFO, "started with %zu threads", runner->thread_count);
+    clo_runner_log(runner, CLOACA_LOG_DEBUG, "started with %zu threads", runner->thread_count);
     return CLOACA_OK;
 }
 
@@ -149,14 +149,21 @@ cloaca_status cloaca_runner_stop(cloaca_runner *runner, int64_t grace, cloaca_er
         return CLOACA_OK;
     }
     clo_runner_wake(runner);
-    return await_end(runner, clo_later_by(grace_at, STOP_PATIENCE), error);
+    return await_end(runner, clo_later_by(clo_later_by(grace_at, runner->options.heed), STOP_PATIENCE), error);
+}
+
+cloaca_status cloaca_runner_wait(cloaca_runner *runner, cloaca_error *error)
+{
+    clo_error_clear(error);
+    return runner->started ? await_end(runner, NEVER, error)
+                           : clo_fail(error, CLOACA_INVALID_ARGUMENT, "The runner has not been started.");
 }
 
 cloaca_status cloaca_runner_run(cloaca_runner *runner, cloaca_error *error)
 {
     const cloaca_status status = cloaca_runner_start(runner, error);
 
-    return status == CLOACA_OK ? await_end(runner, NEVER, error) : status;
+    return status == CLOACA_OK ? cloaca_runner_wait(runner, error) : status;
 }
 
 void cloaca_runner_interrupt(cloaca_runner *runner)
@@ -306,6 +313,20 @@ void clo_runner_begin_stop(cloaca_runner *runner, int64_t grace_at)
     pthread_cond_broadcast(&runner->changed);
 }
 
+void clo_runner_fail(cloaca_runner *runner, const cloaca_error *error)
+{
+    if (!runner->options.stop_on_error) {
+        return;
+    }
+    pthread_mutex_lock(&runner->lock);
+    if (runner->failure.status == CLOACA_OK) {
+        runner->failure = *error;
+    }
+    clo_runner_begin_stop(runner, clo_later_by(clo_monotonic_now(), runner->options.drain));
+    pthread_mutex_unlock(&runner->lock);
+    clo_runner_wake(runner);
+}
+
 void clo_runner_await_change(cloaca_runner *runner, int64_t until)
 {
     const struct timespec time = {until / SECOND, until % SECOND * 1000};
@@ -345,8 +366,11 @@ static cloaca_status check_options(const cloaca_runner_options *options, cloaca_
         return clo_fail(error, CLOACA_INVALID_ARGUMENT, "The number of concurrent tasks must be from 1 to 1000.");
     }
     if (options->poll < 0 || options->lease < 0 || options->task_timeout < CLOACA_NO_INTERVAL || options->unknown_delay < 0 ||
-        options->execution_timeout < CLOACA_NO_INTERVAL || options->drain < 0) {
+        options->execution_timeout < CLOACA_NO_INTERVAL || options->drain < 0 || options->heed < 0) {
         return clo_fail(error, CLOACA_INVALID_ARGUMENT, "The times of a runner must not be negative.");
+    }
+    if (options->max_tasks < 0 || options->until < CLOACA_UNTIL_STOPPED || options->until > CLOACA_UNTIL_EMPTY) {
+        return clo_fail(error, CLOACA_INVALID_ARGUMENT, "When the runner ends is not said as it can be.");
     }
     return check_url(options->url, error);
 }
@@ -400,10 +424,13 @@ static bool copy_options(cloaca_runner *runner, const cloaca_runner_options *giv
     options->task_timeout = or_default(given->task_timeout, 300 * SECOND);
     options->unknown_delay = or_default(given->unknown_delay, 5 * SECOND);
     options->drain = or_default(given->drain, 30 * SECOND);
+    options->heed = or_default(given->heed, 2 * SECOND);
+    options->max_tasks = or_default(given->max_tasks, INT64_MAX);
+    runner->maintained = given->no_recovery;
     runner->poll_pause = options->poll;
     runner->capacity = 2 * (size_t) options->max_concurrent_tasks + 16;
-    runner->claim_link = (runner_link){.what = "cannot connect to claim", .binds_leases = true, .backoff = BACKOFF_LOW};
-    runner->report_link = (runner_link){.what = "cannot connect to report", .backoff = BACKOFF_LOW};
+    runner->claim_link = (runner_link){.purpose = "to claim", .binds_leases = true, .backoff = BACKOFF_LOW};
+    runner->report_link = (runner_link){.purpose = "to report", .backoff = BACKOFF_LOW};
     runner->threads = calloc((size_t) options->max_concurrent_tasks, sizeof(handler_thread));
     return runner->threads != NULL;
 }
@@ -441,8 +468,12 @@ static cloaca_status try_connections(cloaca_runner *runner, cloaca_error *error)
     status =
         cloaca_wait_for_task(runner->claim_link.connection, runner->options.queue_count, runner->options.queues, 0, NULL, said);
     if (status == CLOACA_UNKNOWN_FUNCTION) {
-        clo_error_clear(said);
+        clo_runner_log_error(runner, CLOACA_LOG_INFO, "cannot wait for work, polling from now on", said);
         runner->polls = true;
+    }
+    /* What passes is waited out by the threads. */
+    if (runner->polls || (said->retryable && !said->connection_lost)) {
+        clo_error_clear(said);
         status = CLOACA_OK;
     }
     return status;
@@ -484,6 +515,7 @@ static bool start_threads(cloaca_runner *runner)
 /* The reporting thread ends last, or the time is over. */
 static cloaca_status await_end(cloaca_runner *runner, int64_t until, cloaca_error *error)
 {
+    cloaca_error failure;
     bool complete;
 
     pthread_mutex_lock(&runner->lock);
@@ -491,7 +523,14 @@ static cloaca_status await_end(cloaca_runner *runner, int64_t until, cloaca_erro
         clo_runner_await_change(runner, until);
     }
     complete = runner->reporter_ended && runner->complete;
+    failure = runner->failure;
     pthread_mutex_unlock(&runner->lock);
+    if (failure.status != CLOACA_OK) {
+        if (error != NULL) {
+            *error = failure;
+        }
+        return failure.status;
+    }
     return complete ? CLOACA_OK
                     : clo_fail(error, CLOACA_TIMEOUT, "Handlers still work, or the database did not take what they came to.");
 }

@@ -25,8 +25,8 @@
 
 /* A connection that is opened again when it was lost, less and less often. */
 typedef struct runner_link {
-    cloaca *connection; /* NULL: lost */
-    const char *what;   /* for the log */
+    cloaca *connection;  /* NULL: lost */
+    const char *purpose; /* for the log: "to claim" */
     bool binds_leases;
     bool was_open;
     int64_t backoff;
@@ -58,6 +58,7 @@ struct cloaca_job {
     int64_t execution;
     int32_t attempt;
     int32_t max_attempts;
+    int16_t priority;
     const char *name;
     const char *queue;
     const char *payload;
@@ -116,7 +117,10 @@ struct cloaca_runner {
     bool stopping;
     bool claimer_ended;
     bool reporter_ended;
-    bool complete; /* it ended, and nothing was left undone */
+    bool complete;        /* it ended, and nothing was left undone */
+    bool maintained;      /* the first maintenance was tried, or is not ours */
+    bool claim_soon;      /* nothing is in hand any more: whether the runner ends is to be seen */
+    cloaca_error failure; /* what ended it, with stop_on_error */
     int64_t grace_at;
     cloaca_job *jobs;
     cloaca_job *first_queued;
@@ -135,6 +139,8 @@ struct cloaca_runner {
     runner_link claim_link;
     int64_t *leases; /* of each queue */
     int64_t learn_at;
+    int64_t claimed;
+    bool was_idle; /* nothing was in hand before the last claim */
     size_t next_queue;
     int64_t poll_pause;
     int in_vain;
@@ -164,6 +170,8 @@ void clo_runner_metric(cloaca_runner *runner, const cloaca_job *job, cloaca_job_
 void clo_runner_wake(cloaca_runner *runner);
 /* With the lock: no more claims, and nothing that is queued begins; running handlers have until `grace_at`. */
 void clo_runner_begin_stop(cloaca_runner *runner, int64_t grace_at);
+/* Begins a stop because of an error, if that is how the runner is to take it. */
+void clo_runner_fail(cloaca_runner *runner, const cloaca_error *error);
 /* With the lock: waits for a change until that time. */
 void clo_runner_await_change(cloaca_runner *runner, int64_t until);
 /* Sleeps; ends early when the runner stops. */

@@ -2,9 +2,11 @@
  * runner_claim.c - the thread of a runner that claims tasks, and waits while there are none
  *
  * It claims as many as there are handlers free, from one queue after the other, and starts each time with another queue, so
- * that a long one does not keep the others waiting. It claims nothing while reports pile up.
+ * that a long one does not keep the others waiting. It claims nothing while reports pile up. It is also who sees that there is
+ * nothing left, and begins the stop of a runner that ends by itself.
  */
 #include "common/interval.h"
+#include "common/json.h"
 #include "runner.h"
 
 #include <string.h>
@@ -14,12 +16,17 @@
 #define PAUSE_HIGH SECOND
 
 static size_t await_room(cloaca_runner *runner);
+static size_t find_room(const cloaca_runner *runner);
 static bool learn_leases(cloaca_runner *runner);
 static bool claim_all(cloaca_runner *runner, size_t room, size_t *found);
 static bool take(cloaca_runner *runner, const cloaca_tasks *tasks, size_t queue, int64_t before);
 static int64_t learn_clock(const cloaca_tasks *tasks, int64_t lease, int64_t before);
 static void release_one(cloaca_runner *runner, const cloaca_task *task);
+static bool is_finished(cloaca_runner *runner);
+static bool are_queues_empty(cloaca_runner *runner);
+static bool is_queue_empty(cloaca_runner *runner, const char *queue);
 static void await_work(cloaca_runner *runner);
+static void pause_claims(cloaca_runner *runner, int64_t until);
 
 void *clo_runner_claim(void *context)
 {
@@ -31,12 +38,12 @@ void *clo_runner_claim(void *context)
         size_t found = 0;
 
         if (!clo_link_ready(runner, &runner->claim_link, &error) || !learn_leases(runner) || !claim_all(runner, room, &found)) {
-            clo_runner_pause(runner, runner->claim_link.next_try);
-        } else if (found == 0) {
-            await_work(runner);
-        } else {
+            pause_claims(runner, runner->claim_link.next_try);
+        } else if (found > 0) {
             runner->poll_pause = runner->options.poll;
             runner->in_vain = 0;
+        } else if (!is_finished(runner) && runner->claim_link.connection != NULL) {
+            await_work(runner);
         }
     }
     clo_link_close(runner, &runner->claim_link);
@@ -54,19 +61,32 @@ static size_t await_room(cloaca_runner *runner)
     size_t room = 0;
 
     pthread_mutex_lock(&runner->lock);
-    while (!runner->stopping) {
-        const size_t idle = runner->thread_count > runner->busy ? runner->thread_count - runner->busy : 0;
-        const size_t space = runner->capacity > runner->in_hand ? runner->capacity - runner->in_hand : 0;
-
-        room = idle < space ? idle : space;
-        if (room > 0) {
-            break;
+    while (!runner->stopping && (room = find_room(runner)) == 0) {
+        if (runner->claimed >= runner->options.max_tasks && runner->in_hand == 0) {
+            clo_runner_begin_stop(runner, NEVER);
+        } else {
+            clo_runner_await_change(runner, NEVER);
         }
-        clo_runner_await_change(runner, NEVER);
     }
     room = runner->stopping ? 0 : room;
+    runner->was_idle = runner->in_hand == 0;
+    runner->claim_soon = false;
     pthread_mutex_unlock(&runner->lock);
     return room;
+}
+
+/* What a runner that ends by itself has to report or to maintain may make tasks claimable. */
+static size_t find_room(const cloaca_runner *runner)
+{
+    const size_t idle = runner->thread_count > runner->busy ? runner->thread_count - runner->busy : 0;
+    const size_t space = runner->capacity > runner->in_hand ? runner->capacity - runner->in_hand : 0;
+    const int64_t left = runner->options.max_tasks - runner->claimed;
+    const size_t room = idle < space ? idle : space;
+
+    if (runner->options.until != CLOACA_UNTIL_STOPPED && (!runner->maintained || runner->in_hand > runner->busy)) {
+        return 0;
+    }
+    return left < (int64_t) room ? (size_t) left : room;
 }
 
 /*
@@ -121,6 +141,7 @@ static bool claim_all(cloaca_runner *runner, size_t room, size_t *found)
         }
         clo_link_worked(&runner->claim_link);
         *found += tasks->count;
+        runner->claimed += (int64_t) tasks->count;
         taken = take(runner, tasks, queue, before);
         cloaca_tasks_free(tasks);
         if (!taken) {
@@ -199,35 +220,107 @@ static void release_one(cloaca_runner *runner, const cloaca_task *task)
     }
 }
 
-/* Where the database can wait it does; else, and when others are always faster, there is a pause. */
+/*
+ * There was nothing to claim: whether that is the end, whose stop it begins then. A report that was made after the claim may
+ * have made another task claimable.
+ */
+static bool is_finished(cloaca_runner *runner)
+{
+    if (runner->options.until == CLOACA_UNTIL_STOPPED || !runner->was_idle ||
+        (runner->options.until == CLOACA_UNTIL_EMPTY && !are_queues_empty(runner))) {
+        return false;
+    }
+    pthread_mutex_lock(&runner->lock);
+    clo_runner_begin_stop(runner, NEVER);
+    pthread_mutex_unlock(&runner->lock);
+    return true;
+}
+
+static bool are_queues_empty(cloaca_runner *runner)
+{
+    for (size_t i = 0; i < runner->options.queue_count; i++) {
+        if (!is_queue_empty(runner, runner->options.queues[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* With nothing under way anywhere. False when it cannot be asked. */
+static bool is_queue_empty(cloaca_runner *runner, const char *queue)
+{
+    static const char *const counts[] = {"ready", "scheduled", "running"};
+    cloaca_result *stats = NULL;
+    clo_buffer arguments = {0};
+    cloaca_error error;
+    cloaca_status status;
+    bool empty = true;
+
+    clo_buffer_text(&arguments, "{\"queue\": ");
+    clo_json_string(&arguments, queue, strlen(queue));
+    clo_buffer_text(&arguments, "}");
+    status = clo_buffer_finish(&arguments)
+                 ? cloaca_call(runner->claim_link.connection, "queue_stats", arguments.data, &stats, &error)
+                 : clo_no_memory(&error);
+    clo_buffer_free(&arguments);
+    if (status != CLOACA_OK && status != CLOACA_UNKNOWN_QUEUE) {
+        clo_link_failed(runner, &runner->claim_link, "cannot count the tasks of a queue", &error);
+        return false;
+    }
+    for (size_t i = 0; i < 3 && cloaca_result_rows(stats) > 0; i++) {
+        empty = empty && strcmp(cloaca_result_get(stats, 0, counts[i]), "0") == 0;
+    }
+    cloaca_result_free(stats);
+    return empty;
+}
+
+/*
+ * Where the database can wait it does; else, and when others are always faster, there is a pause. That others' tasks have
+ * ended, which may be the end of this runner too, only asking finds out.
+ */
 static void await_work(cloaca_runner *runner)
 {
     const cloaca_runner_options *options = &runner->options;
+    const int64_t pause = runner->poll_pause;
     cloaca_error error;
     bool ready = false;
     cloaca_status status;
 
+    runner->poll_pause = clo_earlier(pause * 2, options->poll > PAUSE_HIGH ? options->poll : PAUSE_HIGH);
     if (runner->polls) {
-        clo_runner_pause(runner, clo_monotonic_now() + runner->poll_pause);
-        runner->poll_pause = clo_earlier(runner->poll_pause * 2, options->poll > PAUSE_HIGH ? options->poll : PAUSE_HIGH);
+        pause_claims(runner, clo_monotonic_now() + pause);
         return;
     }
     if (runner->in_vain > 1) {
         const int shift = runner->in_vain < 10 ? runner->in_vain : 10;
 
-        clo_runner_pause(runner, clo_monotonic_now() + (MILLISECOND << shift));
+        pause_claims(runner, clo_monotonic_now() + (MILLISECOND << shift));
     }
-    status =
-        cloaca_wait_for_task(runner->claim_link.connection, options->queue_count, options->queues, WAIT_LIMIT, &ready, &error);
+    status = cloaca_wait_for_task(runner->claim_link.connection, options->queue_count, options->queues,
+                                  options->until == CLOACA_UNTIL_EMPTY ? clo_earlier(pause, WAIT_LIMIT) : WAIT_LIMIT, &ready,
+                                  &error);
     runner->in_vain = ready ? runner->in_vain + 1 : 0;
     if (status == CLOACA_UNKNOWN_FUNCTION || status == CLOACA_NOT_SUPPORTED) {
-        clo_runner_log_error(runner, CLOACA_LOG_INFO, "cannot wait for work, polling instead", &error);
+        clo_runner_log_error(runner, CLOACA_LOG_INFO, "cannot wait for work, polling from now on", &error);
         runner->polls = true;
     } else if (status == CLOACA_TIMEOUT) {
         /* The server's statement_timeout is shorter than our wait. */
-        clo_runner_pause(runner, clo_monotonic_now() + options->poll);
+        pause_claims(runner, clo_monotonic_now() + BACKOFF_LOW);
+    } else if (status != CLOACA_OK && error.connection_lost) {
+        clo_link_failed(runner, &runner->claim_link, "cannot wait for work, polling for a while", &error);
+        pause_claims(runner, runner->claim_link.next_try);
     } else if (status != CLOACA_OK) {
-        clo_link_failed(runner, &runner->claim_link, "cannot wait for work", &error);
-        clo_runner_pause(runner, runner->claim_link.next_try);
+        clo_runner_log_error(runner, CLOACA_LOG_INFO, "cannot wait for work, polling for a while", &error);
+        pause_claims(runner, clo_monotonic_now() + clo_earlier(pause, PAUSE_HIGH));
     }
+}
+
+/* Sleeps; ends early when the runner stops, or may be about to. */
+static void pause_claims(cloaca_runner *runner, int64_t until)
+{
+    pthread_mutex_lock(&runner->lock);
+    while (!runner->stopping && !runner->claim_soon && clo_monotonic_now() < until) {
+        clo_runner_await_change(runner, until);
+    }
+    pthread_mutex_unlock(&runner->lock);
 }

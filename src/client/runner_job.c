@@ -159,6 +159,7 @@ cloaca_job *clo_job_new(cloaca_runner *runner, const cloaca_task *task, const ch
     job->execution = task->execution;
     job->attempt = task->attempt;
     job->max_attempts = task->max_attempts;
+    job->priority = task->priority;
     job->name = clo_arena_copy(&job->arena, task->name, strlen(task->name));
     job->payload = clo_arena_copy(&job->arena, task->payload, strlen(task->payload));
     job->queue = queue;
@@ -245,6 +246,11 @@ int32_t cloaca_job_attempt(const cloaca_job *job)
 int32_t cloaca_job_max_attempts(const cloaca_job *job)
 {
     return job->max_attempts;
+}
+
+int16_t cloaca_job_priority(const cloaca_job *job)
+{
+    return job->priority;
 }
 
 const char *cloaca_job_name(const cloaca_job *job)

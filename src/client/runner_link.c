@@ -5,8 +5,11 @@
  */
 #include "runner.h"
 
+#include <stdio.h>
+
 static void set_connection(cloaca_runner *runner, runner_link *link, cloaca *connection);
 static void back_off(runner_link *link);
+static void cannot_connect(cloaca_runner *runner, const runner_link *link, const cloaca_error *error);
 
 bool clo_link_ready(cloaca_runner *runner, runner_link *link, cloaca_error *error)
 {
@@ -28,12 +31,12 @@ bool clo_link_ready(cloaca_runner *runner, runner_link *link, cloaca_error *erro
     if (status != CLOACA_OK) {
         cloaca_close(connection);
         back_off(link);
-        clo_runner_log_error(runner, CLOACA_LOG_WARNING, link->what, error);
+        cannot_connect(runner, link, error);
         return false;
     }
     set_connection(runner, link, connection);
     if (link->was_open) {
-        clo_runner_log(runner, CLOACA_LOG_INFO, "%s: connected again", link->what);
+        clo_runner_log(runner, CLOACA_LOG_WARNING, "connected again %s", link->purpose);
     }
     link->was_open = true;
     return true;
@@ -43,11 +46,18 @@ bool clo_link_failed(cloaca_runner *runner, runner_link *link, const char *what,
 {
     const bool repeat = error->retryable || error->connection_lost || error->commit_unknown;
 
-    clo_runner_log_error(runner, repeat ? CLOACA_LOG_WARNING : CLOACA_LOG_ERROR, what, error);
+    clo_runner_log_error(runner,
+                         error->connection_lost ? CLOACA_LOG_WARNING
+                         : repeat               ? CLOACA_LOG_INFO
+                                                : CLOACA_LOG_ERROR,
+                         what, error);
     if (error->connection_lost) {
         clo_link_close(runner, link);
     }
     back_off(link);
+    if (!repeat) {
+        clo_runner_fail(runner, error);
+    }
     return repeat;
 }
 
@@ -77,4 +87,21 @@ static void back_off(runner_link *link)
 {
     link->next_try = clo_monotonic_now() + link->backoff;
     link->backoff = clo_earlier(link->backoff * 2, BACKOFF_HIGH);
+}
+
+/* That it was lost was said before; and when it was never there, whoever starts the runner is told. */
+static void cannot_connect(cloaca_runner *runner, const runner_link *link, const cloaca_error *error)
+{
+    const bool for_good = error->status == CLOACA_AUTHENTICATION_FAILED || error->status == CLOACA_UNKNOWN_DATABASE ||
+                          error->status == CLOACA_INVALID_ARGUMENT;
+    char what[64];
+
+    if (!link->was_open) {
+        return;
+    }
+    snprintf(what, sizeof(what), "cannot connect %s", link->purpose);
+    clo_runner_log_error(runner, for_good ? CLOACA_LOG_ERROR : CLOACA_LOG_INFO, what, error);
+    if (for_good) {
+        clo_runner_fail(runner, error);
+    }
 }

@@ -16,7 +16,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define HEED (2 * SECOND)
 #define DATABASE_PATIENCE (10 * SECOND)
 #define MAINTAIN_EVERY (10 * SECOND)
 #define ASK_EVERY SECOND
@@ -50,11 +49,12 @@ static void settle(cloaca_runner *runner, cloaca_job *job, cloaca_job_event even
 static void remove_settled(cloaca_runner *runner);
 static void release_abandoned(cloaca_runner *runner);
 static void extend_leases(cloaca_runner *runner, int64_t now);
-static bool is_extended(const cloaca_job *job, int64_t now);
+static bool keeps_lease(const cloaca_job *job, int64_t now);
 static cloaca_status extend_batch(cloaca_runner *runner, report_batch *batch, cloaca_error *error);
 static void maintain(cloaca_runner *runner, int64_t now);
 static bool says(cloaca_runner *runner, const char *function);
 static bool ask_when_due(cloaca_runner *runner, int64_t now);
+static void cannot_ask(cloaca_runner *runner, const cloaca_error *error);
 
 void *clo_runner_report(void *context)
 {
@@ -82,7 +82,7 @@ void *clo_runner_report(void *context)
     runner->reporter_ended = true;
     pthread_cond_broadcast(&runner->changed);
     pthread_mutex_unlock(&runner->lock);
-    clo_runner_log(runner, CLOACA_LOG_INFO, "ended");
+    clo_runner_log(runner, CLOACA_LOG_DEBUG, "ended");
     return NULL;
 }
 
@@ -145,8 +145,8 @@ static void keep_time(cloaca_runner *runner, int64_t now)
         clo_runner_begin_stop(runner, again ? now : clo_later_by(now, runner->options.drain));
     }
     if (runner->stopping && now >= runner->grace_at && runner->abandon_at == NEVER) {
-        runner->abandon_at = now + HEED;
-        runner->give_up_at = runner->abandon_at + DATABASE_PATIENCE;
+        runner->abandon_at = clo_later_by(now, runner->options.heed);
+        runner->give_up_at = clo_later_by(runner->abandon_at, DATABASE_PATIENCE);
     }
     for (cloaca_job *job = runner->jobs; job != NULL; job = job->next) {
         if (job->state != JOB_RUNNING) {
@@ -195,6 +195,7 @@ static void sleep_until_due(cloaca_runner *runner)
 static int64_t next_event(cloaca_runner *runner)
 {
     int64_t calls = clo_earlier(runner->maintain_at, clo_earlier(runner->ask_at, runner->due_at));
+    const int64_t now = clo_monotonic_now();
     int64_t next = NEVER;
 
     pthread_mutex_lock(&runner->lock);
@@ -205,7 +206,7 @@ static int64_t next_event(cloaca_runner *runner)
     for (const cloaca_job *job = runner->jobs; job != NULL; job = job->next) {
         if (job->state == JOB_ENDED || (job->state == JOB_ABANDONED && !job->settled)) {
             calls = 0;
-        } else if (is_extended(job, NEVER)) {
+        } else if (keeps_lease(job, now)) {
             calls = clo_earlier(calls, job->extend_at);
         }
         if (job->state == JOB_RUNNING) {
@@ -363,6 +364,7 @@ static cloaca_status call_for(cloaca_runner *runner, cloaca_job *job, cloaca_job
     const int reason = atomic_load(&job->reason);
     cloaca_job_outcome outcome = job->outcome;
     const char *message = job->error != NULL ? job->error : "the handler failed";
+    clo_buffer late = {0};
     cloaca_status status;
     int64_t run_at;
     bool dead = false;
@@ -371,7 +373,10 @@ static cloaca_status call_for(cloaca_runner *runner, cloaca_job *job, cloaca_job
         outcome = CLOACA_JOB_RELEASED;
     } else if (reason == CLOACA_STOP_TIMED_OUT && outcome != CLOACA_JOB_DONE) {
         outcome = CLOACA_JOB_RETRY;
-        message = "timed out";
+        clo_buffer_text(&late, "timed out");
+        clo_buffer_text(&late, job->error != NULL ? ": " : "");
+        clo_buffer_text(&late, job->error != NULL ? job->error : "");
+        message = clo_buffer_finish(&late) ? late.data : "timed out";
     } else if (job->no_memory) {
         outcome = CLOACA_JOB_RETRY;
         message = "out of memory";
@@ -384,6 +389,7 @@ static cloaca_status call_for(cloaca_runner *runner, cloaca_job *job, cloaca_job
     case CLOACA_JOB_FAILED:
         status = cloaca_fail(connection, job->task, job->lease_id, message, outcome == CLOACA_JOB_FAILED, job->retry_in, &dead,
                              error);
+        clo_buffer_free(&late);
         *event = dead ? CLOACA_EVENT_FAILED : CLOACA_EVENT_RETRIED;
         return status;
     case CLOACA_JOB_DEFERRED:
@@ -407,7 +413,8 @@ static bool is_refused(cloaca_job *job, cloaca_status status, const cloaca_error
     if (status != CLOACA_INVALID_ARGUMENT || job->outcome == CLOACA_JOB_RELEASED) {
         return false;
     }
-    snprintf(message, sizeof(message), "what the handler gave was refused: %s", error->detail);
+    snprintf(message, sizeof(message), "%s refused: %s",
+             job->outcome == CLOACA_JOB_DONE ? "the result was" : "what the handler gave was", error->detail);
     /* The second time it is released, which has no argument. */
     job->retry_in = CLOACA_NO_INTERVAL;
     job->outcome = job->outcome == CLOACA_JOB_FAILED ? CLOACA_JOB_RELEASED : CLOACA_JOB_FAILED;
@@ -444,13 +451,13 @@ static void settle(cloaca_runner *runner, cloaca_job *job, cloaca_job_event even
         [CLOACA_EVENT_LEASE_LOST] = "the lease is lost",
         [CLOACA_EVENT_POSSIBLY_DONE] = "a report was lost with the connection, and the task is no longer ours: possibly done",
     };
-    const bool bad = event == CLOACA_EVENT_LEASE_LOST || event == CLOACA_EVENT_POSSIBLY_DONE;
+    const bool in_vain =
+        event == CLOACA_EVENT_LEASE_LOST || event == CLOACA_EVENT_POSSIBLY_DONE || event == CLOACA_EVENT_CANCELLED;
     const bool failed = event == CLOACA_EVENT_RETRIED || event == CLOACA_EVENT_FAILED;
 
     job->settled = true;
-    clo_runner_log(runner, bad ? CLOACA_LOG_WARNING : CLOACA_LOG_DEBUG, "task %" PRId64 " (%.200s): %s%s%.1000s", job->task,
-                   job->name, words[event], failed && job->error != NULL ? ": " : "",
-                   failed && job->error != NULL ? job->error : "");
+    clo_runner_log(runner, in_vain ? CLOACA_LOG_WARNING : CLOACA_LOG_DEBUG, "task %" PRId64 ": %s%s%.1000s", job->task,
+                   words[event], failed && job->error != NULL ? ": " : "", failed && job->error != NULL ? job->error : "");
     clo_runner_metric(runner, job, event, clo_monotonic_now() - job->claimed_at);
 }
 
@@ -470,6 +477,13 @@ static void remove_settled(cloaca_runner *runner)
     }
     if (removed != NULL) {
         pthread_cond_broadcast(&runner->changed);
+    }
+    /* That may be the end. */
+    if (removed != NULL && runner->in_hand == 0 && runner->options.until != CLOACA_UNTIL_STOPPED) {
+        runner->claim_soon = true;
+        if (runner->claim_link.connection != NULL) {
+            cloaca_interrupt(runner->claim_link.connection);
+        }
     }
     pthread_mutex_unlock(&runner->lock);
     while (removed != NULL) {
@@ -519,7 +533,7 @@ static void extend_leases(cloaca_runner *runner, int64_t now)
     pthread_mutex_lock(&runner->lock);
     clock = runner->clock;
     for (cloaca_job *job = runner->jobs; job != NULL && batch->count < runner->capacity; job = job->next) {
-        if (is_extended(job, now)) {
+        if (job->extend_at <= now && keeps_lease(job, now)) {
             batch->jobs[batch->count] = job;
             batch->tasks[batch->count] = job->task;
             batch->lease_ids[batch->count++] = job->lease_id;
@@ -551,14 +565,14 @@ static void extend_leases(cloaca_runner *runner, int64_t now)
     pthread_mutex_unlock(&runner->lock);
 }
 
-/* An attempt that takes too long is not extended any more: so others can have it even when its handler never ends. */
-static bool is_extended(const cloaca_job *job, int64_t now)
+/* An attempt that takes too long loses it in the end: so others can have the task even when its handler never ends. */
+static bool keeps_lease(const cloaca_job *job, int64_t now)
 {
     const int reason = atomic_load(&job->reason);
+    const bool in_time = job->state == JOB_ENDED || now < clo_later_by(job->timeout_at, job->runner->options.heed);
 
-    return job->extend_at <= now && job->state != JOB_ABANDONED && !job->settled && !job->acknowledged &&
-           (reason == CLOACA_GO_ON || reason == CLOACA_STOP_RUNNER ||
-            (reason == CLOACA_STOP_TIMED_OUT && job->state == JOB_ENDED));
+    return job->state != JOB_ABANDONED && !job->settled && !job->acknowledged &&
+           (reason == CLOACA_GO_ON || reason == CLOACA_STOP_RUNNER || (reason == CLOACA_STOP_TIMED_OUT && in_time));
 }
 
 static cloaca_status extend_batch(cloaca_runner *runner, report_batch *batch, cloaca_error *error)
@@ -628,13 +642,15 @@ static void maintain(cloaca_runner *runner, int64_t now)
     }
     runner->due_at = NEVER;
     runner->ask_at = runner->attended ? NEVER : now + BACKOFF_LOW;
-    if (runner->attended || runner->report_link.connection == NULL) {
-        return;
-    }
-    if (cloaca_call(runner->report_link.connection, "run_maintenance", NULL, NULL, &error) != CLOACA_OK) {
+    if (!runner->attended && runner->report_link.connection != NULL &&
+        cloaca_call(runner->report_link.connection, "run_maintenance", NULL, NULL, &error) != CLOACA_OK) {
         runner->ask_at = now + ASK_EVERY;
         clo_link_failed(runner, &runner->report_link, "cannot run maintenance", &error);
     }
+    pthread_mutex_lock(&runner->lock);
+    runner->maintained = true;
+    pthread_cond_broadcast(&runner->changed);
+    pthread_mutex_unlock(&runner->lock);
 }
 
 /* The answer of a function without arguments; no where the database is too old to have it. */
@@ -645,9 +661,8 @@ static bool says(cloaca_runner *runner, const char *function)
     const char *answer;
     bool yes;
 
-    if (cloaca_call(runner->report_link.connection, function, NULL, &result, &error) != CLOACA_OK &&
-        error.status != CLOACA_UNKNOWN_FUNCTION) {
-        clo_link_failed(runner, &runner->report_link, "cannot ask for maintenance", &error);
+    if (cloaca_call(runner->report_link.connection, function, NULL, &result, &error) != CLOACA_OK) {
+        cannot_ask(runner, &error);
     }
     answer = cloaca_result_value(result, 0, 0);
     yes = answer != NULL && strcmp(answer, "true") == 0;
@@ -666,11 +681,8 @@ static bool ask_when_due(cloaca_runner *runner, int64_t now)
     runner->ask_at = now + ASK_EVERY;
     runner->due_at = NEVER;
     if (cloaca_call(runner->report_link.connection, "next_maintenance", NULL, &result, &error) != CLOACA_OK) {
-        if (error.status == CLOACA_UNKNOWN_FUNCTION) {
-            runner->ask_at = NEVER;
-        } else {
-            clo_link_failed(runner, &runner->report_link, "cannot ask for maintenance", &error);
-        }
+        runner->ask_at = error.status == CLOACA_UNKNOWN_FUNCTION ? NEVER : runner->ask_at;
+        cannot_ask(runner, &error);
         return false;
     }
     text = cloaca_result_get(result, 0, "at");
@@ -681,4 +693,14 @@ static bool ask_when_due(cloaca_runner *runner, int64_t now)
     }
     cloaca_result_free(result);
     return runner->due_at <= now;
+}
+
+/* A database that is too old to say, or does not want to, is maintained every ten seconds. */
+static void cannot_ask(cloaca_runner *runner, const cloaca_error *error)
+{
+    if (error->connection_lost || error->retryable) {
+        clo_link_failed(runner, &runner->report_link, "cannot ask for maintenance", error);
+    } else if (error->status != CLOACA_UNKNOWN_FUNCTION) {
+        clo_runner_log_error(runner, CLOACA_LOG_INFO, "cannot ask for maintenance", error);
+    }
 }

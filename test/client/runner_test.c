@@ -1,5 +1,6 @@
 /*
- * runner_test.c - the runner: defaults, outcomes, cancellation, lost leases, timeouts, stops, transactions, lost connections
+ * runner_test.c - the runner: defaults, outcomes, cancellation, lost leases, timeouts, stops, ends, transactions, lost
+ * connections
  *
  * Every test of the first group runs on a SQLite file, and again on the server of PGHOST when there is one. The queues of a
  * test are its own. What handlers and hooks see is counted in `seen`, under a lock; tests wait for a count, never for a time.
@@ -301,6 +302,29 @@ static int64_t time_of(const char *text)
     return time;
 }
 
+static void define(cloaca *connection, const char *name, const char *definition)
+{
+    cloaca_error error;
+    char *version;
+    bool created;
+
+    assert_ok(cloaca_define_workflow(connection, name, definition, &version, &created, &error));
+    assert_true(created);
+    assert_int_equal(strlen(version), 16);
+    cloaca_free(version);
+}
+
+static int64_t begin_workflow(cloaca *connection, const char *name)
+{
+    cloaca_error error;
+    int64_t execution;
+    bool created;
+
+    assert_ok(cloaca_start_workflow(connection, name, NULL, NULL, CLOACA_NO_INTERVAL, &execution, &created, &error));
+    assert_true(created);
+    return execution;
+}
+
 /* How long the lease of a task still is, by the clock that this machine and the database share. */
 static int64_t lease_left(cloaca *connection, int64_t task)
 {
@@ -596,6 +620,180 @@ static void attempts_time_out(void **state)
     cloaca_close(connection);
 }
 
+/* Heeds a word to stop only when it is let go. */
+static cloaca_job_outcome end_late(cloaca_job *job, void *user)
+{
+    cloaca_job_pause(job, PATIENCE * SECOND);
+    cloaca_job_set_error(job, "late");
+    stubborn(job, user);
+    return CLOACA_JOB_FAILED;
+}
+
+/* The lease of an attempt that is to end goes on, so that its own report counts. */
+static void late_ends_are_reported(void **state)
+{
+    static const char *const queue = "late";
+    cloaca *connection = open_here();
+    cloaca_runner_options options = options_for(&queue);
+    cloaca_runner *runner;
+    cloaca_tasks *tasks;
+    cloaca_error error;
+    int64_t task;
+
+    (void) state;
+    set_queue(connection, queue, "\"retry\": {\"strategy\": \"fixed\", \"initial\": 3600}");
+    task = enqueue(connection, queue, "x", NULL);
+    options.task_timeout = SECOND / 5;
+    options.lease = 2 * SECOND;
+    options.heed = 60 * SECOND;
+    runner = start(&options, "x", end_late);
+    await(&seen.started, 1);
+    /* Twice as long as the lease. */
+    for (int i = 0; i < 40; i++) {
+        poll(NULL, 0, 100);
+        assert_ok(cloaca_claim(connection, queue, "thief", 1, SECOND, &tasks, &error));
+        assert_int_equal(tasks->count, 0);
+        cloaca_tasks_free(tasks);
+    }
+    let_go();
+    await(&seen.events[CLOACA_EVENT_RETRIED], 1);
+    stop(runner);
+    assert_task(connection, task, "error", "timed out: late");
+    cloaca_close(connection);
+}
+
+/* Runs until the runner ends by itself. */
+static void run_to_the_end(const cloaca_runner_options *options, cloaca_handler handler)
+{
+    cloaca_runner *runner;
+    cloaca_error error;
+
+    assert_ok(cloaca_runner_new(options, &runner, &error));
+    assert_condition(cloaca_runner_wait(runner, &error), CLOACA_INVALID_ARGUMENT);
+    assert_ok(cloaca_runner_register(runner, NULL, handler, NULL, &error));
+    assert_ok(cloaca_runner_run(runner, &error));
+    assert_ok(cloaca_runner_wait(runner, &error));
+    cloaca_runner_free(runner);
+}
+
+static void some_tasks_are_enough(void **state)
+{
+    static const char *const queues[] = {"enough 1", "enough 2"};
+    cloaca *connection = open_here();
+    cloaca_runner_options options = options_for(queues);
+
+    (void) state;
+    options.queue_count = 2;
+    for (int i = 0; i < 10; i++) {
+        enqueue(connection, queues[i % 2], "x", NULL);
+    }
+    options.max_tasks = 7;
+    run_to_the_end(&options, echo);
+    assert_int_equal(seen.events[CLOACA_EVENT_CLAIMED], 7);
+    assert_int_equal(seen.events[CLOACA_EVENT_COMPLETED], 7);
+    assert_int_equal(count_tasks(connection, queues[0], "ready") + count_tasks(connection, queues[1], "ready"), 3);
+    cloaca_close(connection);
+}
+
+/* What maintenance makes claimable counts, and so does what its own tasks make so; what is for later does not. */
+static void an_idle_runner_ends(void **state)
+{
+    static const char *const queue = "idle";
+    cloaca *connection = open_here();
+    cloaca_runner_options options = options_for(&queue);
+    cloaca_enqueue_options later = CLOACA_ENQUEUE_INIT;
+    cloaca_error error;
+
+    (void) state;
+    options.until = CLOACA_UNTIL_IDLE;
+    /* It was due when 2020 began. */
+    assert_ok(cloaca_set_clock(connection, INT64_C(1577836700000000), &error));
+    assert_ok(cloaca_call(connection, "create_schedule",
+                          "{\"name\": \"idle\", \"cron\": \"0 0 1 1 *\", \"task\": \"fired\", \"queue\": \"idle\","
+                          " \"catch_up\": \"run_once\", \"ends_at\": \"2020-06-01T00:00:00Z\"}",
+                          NULL, &error));
+    assert_ok(cloaca_set_clock(connection, CLOACA_NO_TIME, &error));
+    define(connection, "idle",
+           "{\"queue\": \"idle\", \"tasks\": [{\"name\": \"a\"}, {\"name\": \"b\", \"dependencies\": [\"a\"]},"
+           "{\"name\": \"c\", \"dependencies\": [\"b\"]}]}");
+    begin_workflow(connection, "idle");
+    later.name = "later";
+    later.queue = queue;
+    later.delay = 3600 * SECOND;
+    assert_ok(cloaca_enqueue(connection, &later, NULL, NULL, &error));
+    run_to_the_end(&options, echo);
+    assert_int_equal(seen.events[CLOACA_EVENT_COMPLETED], 4);
+    assert_int_equal(count_tasks(connection, queue, "scheduled"), 1);
+    run_to_the_end(&options, echo);
+    assert_int_equal(seen.events[CLOACA_EVENT_CLAIMED], 4);
+    cloaca_close(connection);
+}
+
+/* Whatever comes between a claim that finds nothing and the end of what made the next task claimable. */
+static void idle_runners_end_executions(void **state)
+{
+    static const char *const queue = "idle again";
+    cloaca *connection = open_here();
+
+    (void) state;
+    define(connection, "idle again",
+           "{\"queue\": \"idle again\", \"tasks\": [{\"name\": \"a\"}, {\"name\": \"b\"}, {\"name\": \"c\", \"dependencies\": "
+           "[\"a\"]},"
+           "{\"name\": \"d\", \"dependencies\": [\"b\"]}, {\"name\": \"e\", \"dependencies\": [\"c\", \"d\"]}]}");
+    for (int i = 0; i < 30; i++) {
+        cloaca_runner_options options = options_for(&queue);
+
+        options.until = CLOACA_UNTIL_IDLE;
+        options.max_concurrent_tasks = 2 + i % 3;
+        begin_workflow(connection, "idle again");
+        run_to_the_end(&options, echo);
+        assert_int_equal(seen.events[CLOACA_EVENT_COMPLETED], 5);
+    }
+    cloaca_close(connection);
+}
+
+static void *complete_beside(void *claimed)
+{
+    const cloaca_tasks *tasks = claimed;
+    cloaca *connection = open_here();
+    cloaca_error error;
+
+    await(&seen.events[CLOACA_EVENT_COMPLETED], 1);
+    assert_ok(cloaca_complete(connection, tasks->tasks[0].task, tasks->tasks[0].lease_id, NULL, &error));
+    cloaca_close(connection);
+    return NULL;
+}
+
+/* It waits for what comes due, and for what another worker has in hand. */
+static void empty_queues_end_a_runner(void **state)
+{
+    static const char *const queues[] = {"\"emptied\"", "never heard of"};
+    cloaca *connection = open_here();
+    cloaca_runner_options options = options_for(queues);
+    cloaca_enqueue_options soon = CLOACA_ENQUEUE_INIT;
+    cloaca_tasks *tasks;
+    cloaca_error error;
+    pthread_t thread;
+
+    (void) state;
+    options.queue_count = 2;
+    options.until = CLOACA_UNTIL_EMPTY;
+    enqueue(connection, queues[0], "x", NULL);
+    assert_ok(cloaca_claim(connection, queues[0], "another", 1, 3600 * SECOND, &tasks, &error));
+    assert_int_equal(tasks->count, 1);
+    soon.name = "soon";
+    soon.queue = queues[0];
+    soon.delay = SECOND / 2;
+    assert_ok(cloaca_enqueue(connection, &soon, NULL, NULL, &error));
+    assert_int_equal(pthread_create(&thread, NULL, complete_beside, tasks), 0);
+    run_to_the_end(&options, echo);
+    pthread_join(thread, NULL);
+    assert_int_equal(seen.events[CLOACA_EVENT_COMPLETED], 1);
+    assert_int_equal(count_tasks(connection, queues[0], NULL), 0);
+    cloaca_tasks_free(tasks);
+    cloaca_close(connection);
+}
+
 static void a_stop_drains(void **state)
 {
     static const char *const queue = "drain";
@@ -833,6 +1031,12 @@ static void what_is_refused(void **state)
     options.lease = -1;
     assert_condition(cloaca_runner_new(&options, &runner, &error), CLOACA_INVALID_ARGUMENT);
     options.lease = 0;
+    options.max_tasks = -1;
+    assert_condition(cloaca_runner_new(&options, &runner, &error), CLOACA_INVALID_ARGUMENT);
+    options.max_tasks = 0;
+    options.heed = -1;
+    assert_condition(cloaca_runner_new(&options, &runner, &error), CLOACA_INVALID_ARGUMENT);
+    options.heed = 0;
     options.url = "sqlite:///:memory:";
     assert_condition(cloaca_runner_new(&options, &runner, &error), CLOACA_NOT_SUPPORTED);
     options.url = "mysql://";
@@ -938,29 +1142,6 @@ static void steps_join_the_transaction(void **state)
     stop(runner);
     assert_int_equal(seen.events[CLOACA_EVENT_RETRIED], 1);
     cloaca_close(connection);
-}
-
-static void define(cloaca *connection, const char *name, const char *definition)
-{
-    cloaca_error error;
-    char *version;
-    bool created;
-
-    assert_ok(cloaca_define_workflow(connection, name, definition, &version, &created, &error));
-    assert_true(created);
-    assert_int_equal(strlen(version), 16);
-    cloaca_free(version);
-}
-
-static int64_t begin_workflow(cloaca *connection, const char *name)
-{
-    cloaca_error error;
-    int64_t execution;
-    bool created;
-
-    assert_ok(cloaca_start_workflow(connection, name, NULL, NULL, CLOACA_NO_INTERVAL, &execution, &created, &error));
-    assert_true(created);
-    return execution;
 }
 
 static void assert_ends(cloaca *connection, int64_t execution, const char *expected)
@@ -1226,6 +1407,32 @@ static void sessions_are_ended_all_the_time(void **state)
     cloaca_close(connection);
 }
 
+/* A file that lost its tables: one runner says why and ends, the other goes on when they are back. */
+static void errors_end_a_runner(void **state)
+{
+    static const char *const queue = "broken";
+    cloaca *connection = open_here();
+    cloaca_runner_options options = options_for(&queue);
+    cloaca_runner *patient, *strict;
+    cloaca_error error;
+
+    (void) state;
+    patient = start(&options, "x", echo);
+    options.stop_on_error = true;
+    assert_ok(cloaca_runner_new(&options, &strict, &error));
+    assert_ok(cloaca_runner_register(strict, "x", echo, NULL, &error));
+    assert_ok(cloaca_runner_start(strict, &error));
+    assert_ok(cloaca_execute(connection, "alter table cloaca_task rename to hidden", &error));
+    assert_condition(cloaca_runner_wait(strict, &error), CLOACA_DATABASE_ERROR);
+    assert_true(strlen(error.detail) > 0);
+    cloaca_runner_free(strict);
+    assert_ok(cloaca_execute(connection, "alter table hidden rename to cloaca_task", &error));
+    enqueue(connection, queue, "x", NULL);
+    await(&seen.events[CLOACA_EVENT_COMPLETED], 1);
+    stop(patient);
+    cloaca_close(connection);
+}
+
 /* The last one: it takes a procedure away. */
 static void servers_that_cannot_wait_are_polled(void **state)
 {
@@ -1253,19 +1460,21 @@ static void servers_that_cannot_wait_are_polled(void **state)
 #define SHARED_TESTS                                                                                                           \
     cmocka_unit_test(tasks_run_and_complete), cmocka_unit_test(handlers_decide), cmocka_unit_test(nobody_for_a_name),          \
         cmocka_unit_test(cancelled_tasks_are_told), cmocka_unit_test(leases_are_extended),                                     \
-        cmocka_unit_test(lost_leases_are_told), cmocka_unit_test(attempts_time_out), cmocka_unit_test(a_stop_drains),          \
-        cmocka_unit_test(the_grace_ends), cmocka_unit_test(handlers_that_do_not_end), cmocka_unit_test(interrupts_end_a_run),  \
-        cmocka_unit_test(work_commits_with_its_task), cmocka_unit_test(crashes_are_recovered),                                 \
-        cmocka_unit_test(maintenance_is_done), cmocka_unit_test(defaults_are_as_documented),                                   \
-        cmocka_unit_test(queues_have_leases), cmocka_unit_test(maintenance_is_left_to_others),                                 \
-        cmocka_unit_test(executions_have_their_time), cmocka_unit_test(what_is_refused),                                       \
-        cmocka_unit_test(workflows_are_executed), cmocka_unit_test(signals_resume_tasks),                                      \
+        cmocka_unit_test(lost_leases_are_told), cmocka_unit_test(attempts_time_out), cmocka_unit_test(late_ends_are_reported), \
+        cmocka_unit_test(some_tasks_are_enough), cmocka_unit_test(an_idle_runner_ends),                                        \
+        cmocka_unit_test(idle_runners_end_executions), cmocka_unit_test(empty_queues_end_a_runner),                            \
+        cmocka_unit_test(a_stop_drains), cmocka_unit_test(the_grace_ends), cmocka_unit_test(handlers_that_do_not_end),         \
+        cmocka_unit_test(interrupts_end_a_run), cmocka_unit_test(work_commits_with_its_task),                                  \
+        cmocka_unit_test(crashes_are_recovered), cmocka_unit_test(maintenance_is_done),                                        \
+        cmocka_unit_test(defaults_are_as_documented), cmocka_unit_test(queues_have_leases),                                    \
+        cmocka_unit_test(maintenance_is_left_to_others), cmocka_unit_test(executions_have_their_time),                         \
+        cmocka_unit_test(what_is_refused), cmocka_unit_test(workflows_are_executed), cmocka_unit_test(signals_resume_tasks),   \
         cmocka_unit_test(executions_are_managed), cmocka_unit_test(a_stop_ends_waits_for_executions),                          \
         cmocka_unit_test(steps_join_the_transaction)
 
 int main(void)
 {
-    const struct CMUnitTest on_files[] = {SHARED_TESTS};
+    const struct CMUnitTest on_files[] = {SHARED_TESTS, cmocka_unit_test(errors_end_a_runner)};
     const struct CMUnitTest on_servers[] = {SHARED_TESTS, cmocka_unit_test(lost_connections_come_back),
                                             cmocka_unit_test(sessions_are_ended_all_the_time),
                                             cmocka_unit_test(servers_that_cannot_wait_are_polled)};
