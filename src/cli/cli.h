@@ -3,7 +3,7 @@
  *
  * A command is a row of the table in commands.c: its words, its operands and options (each may stand for an argument of the SQL
  * function), the function that it calls, how its rows are shown. Commands that need more have a `run` of their own.
- * One process, one thread, one connection; nothing here takes a lock.
+ * One process, one thread, one connection, except that `work` has the threads and connections of a runner.
  */
 #ifndef CLOACA_CLI_H
 #define CLOACA_CLI_H
@@ -96,6 +96,8 @@ int complain(const char *hint, const char *format, ...) __attribute__((format(pr
 /* Says what went wrong, and returns the exit status. */
 int report(const struct invocation *invocation, const cloaca_error *error);
 int status_of(const cloaca_error *error);
+/* The one that was given; there must be one. */
+const char *database_url(const struct invocation *invocation);
 int open_connection(const struct invocation *invocation, cloaca **connection);
 
 /* help.c */

@@ -98,15 +98,20 @@ int status_of(const cloaca_error *error)
     }
 }
 
+const char *database_url(const struct invocation *invocation)
+{
+    if (invocation->url == NULL || invocation->url[0] == '\0')
+        usage_error(invocation->command, "no database given: set DATABASE_URL, or use --url, "
+                                         "such as sqlite:///tasks.db or postgresql://user@host/database");
+    return invocation->url;
+}
+
 int open_connection(const struct invocation *invocation, cloaca **connection)
 {
     cloaca_error error = {0};
 
     *connection = NULL;
-    if (invocation->url == NULL || invocation->url[0] == '\0')
-        usage_error(invocation->command, "no database given: set DATABASE_URL, or use --url, "
-                                         "such as sqlite:///tasks.db or postgresql://user@host/database");
-    if (cloaca_open(invocation->url, connection, &error) != CLOACA_OK)
+    if (cloaca_open(database_url(invocation), connection, &error) != CLOACA_OK)
         return report(invocation, &error);
     return STATUS_OK;
 }

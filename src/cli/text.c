@@ -172,7 +172,7 @@ int utf8_width(const char *character, size_t length)
 
 bool json_check(const char *text, size_t length, const char **problem)
 {
-    static char message[JSON_ERROR_TEXT_LENGTH + 32];
+    static _Thread_local char message[JSON_ERROR_TEXT_LENGTH + 32];
     json_error_t error;
     json_t *value = json_loadb(text, length, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, &error);
 
@@ -220,22 +220,6 @@ bool parse_duration(const char *text, int64_t *microseconds)
     if (!any || !(total <= 315576000.0 * 1e6))
         return false;
     *microseconds = (int64_t) (total + 0.5);
-    return true;
-}
-
-bool parse_time(const char *text, int64_t *microseconds)
-{
-    struct tm parts = {0};
-    const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &parts);
-    long fraction;
-    char *end;
-
-    if (rest == NULL || strlen(rest) != strlen(".000000Z"))
-        return false;
-    fraction = strtol(rest + 1, &end, 10);
-    if (*rest != '.' || strcmp(end, "Z") != 0)
-        return false;
-    *microseconds = (int64_t) timegm(&parts) * 1000000 + fraction;
     return true;
 }
 

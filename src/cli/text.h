@@ -39,14 +39,11 @@ bool utf8_valid(const char *text, size_t length);
 /* The columns that a character of `length` bytes takes on a terminal. */
 int utf8_width(const char *character, size_t length);
 
-/* Is this one JSON value (strict, no \u0000)? On failure *problem says why; it lives until the next call. */
+/* Is this one JSON value (strict, no \u0000)? On failure *problem says why; it lives until the thread's next call. */
 bool json_check(const char *text, size_t length, const char **problem);
 
 /* "90", "1.5s", "2 min 30 s", "1 day 02:00:00" → microseconds. A number alone is seconds. */
 bool parse_duration(const char *text, int64_t *microseconds);
-
-/* "2026-01-01T00:00:00.000000Z", as the library writes times → microseconds since 1970. */
-bool parse_time(const char *text, int64_t *microseconds);
 
 /* A clock that only goes forward, in microseconds. */
 int64_t monotonic_now(void);

@@ -1,70 +1,78 @@
 /*
  * work.c - `cloaca work`: claims tasks, runs a command for each, reports how it ended
  *
- * One thread, a connection that claims and reports, and another that waits while there is nothing to claim. The loop never
- * waits for a command: it settles what has ended (complete, fail, release, ...), extends leases at a third of their length,
- * claims as many tasks as it has free slots, and then sleeps in poll until a command writes, one ends, a signal comes, there is
- * work again or something is due. A worker that dies loses nothing: the kernel kills its commands, its leases end, and others
- * take the tasks.
+ * The library's runner claims, extends leases, reports and ends; its handler runs the command (work_job.c). A thread takes the
+ * signals, which all others block: the first SIGTERM lets commands end within the grace, the second ends that; SIGCHLD collects
+ * what has ended, also what process 1 of a container inherits. A worker that dies loses nothing: the kernel kills its commands,
+ * its leases end, and others take the tasks.
  */
 #define _GNU_SOURCE
 #include "work.h"
 
-#include <errno.h>
-#include <fcntl.h>
+#include "process.h"
+
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#define DATABASE_PATIENCE (10 * SECOND)
 #define CONCURRENCY_LIMIT 1000
+/* After SIGKILL, for the command to be gone and collected. */
+#define KILL_PATIENCE (5 * SECOND)
 
-static int signal_pipe[2] = {-1, -1};
+/* Who takes the signals. */
+struct attendant {
+    struct worker *worker;
+    sigset_t signals;
+    pthread_t thread;
+    atomic_bool started; /* the runner */
+    atomic_bool over;
+};
 
 static void configure(struct worker *worker, const struct invocation *invocation);
-static void catch_signals(void);
-static void on_signal(int number);
-static void run_loop(struct worker *worker);
-static bool finished(const struct worker *worker);
-static void wait_for_events(struct worker *worker, int64_t now);
-static int64_t next_event(const struct worker *worker, int64_t now);
-static void take_signals(struct worker *worker);
+static cloaca_runner_options runner_options(struct worker *worker, const char *const *queue);
+static void begin_attending(struct attendant *attendant);
+static void do_nothing(int number);
+static void *attend(void *attendant);
+static void die(int number, const sigset_t *signals);
+static void end_attending(struct attendant *attendant);
+static int judge(const struct worker *worker, const cloaca_error *error);
+static void on_log(void *worker, cloaca_log_level level, const char *message);
+static void on_metric(void *worker, const cloaca_metric *metric);
 static void print_summary(const struct worker *worker);
 
 int run_work(const struct invocation *invocation)
 {
+    const char *queue = option_text(invocation, "queue") != NULL ? option_text(invocation, "queue") : "default";
     struct worker worker = {0};
+    struct attendant attendant = {.worker = &worker};
+    cloaca_runner_options options;
+    cloaca_error error = {0};
+    bool started;
     int status;
 
     configure(&worker, invocation);
-    status = open_worker(&worker);
-    if (status != STATUS_OK)
-        return status;
-    catch_signals();
-    run_loop(&worker);
-    close_waiter(&worker);
-    print_summary(&worker);
-    cloaca_close(worker.connection);
-    free(worker.entries);
-    return worker.status;
-}
-
-/* No more claims; what runs may end within the grace. */
-void stop(struct worker *worker, int status)
-{
-    int64_t now = monotonic_now();
-
-    if (worker->status == STATUS_OK)
-        worker->status = status;
-    if (worker->stopping)
-        return;
-    worker->stopping = true;
-    worker->grace_at = now + worker->grace;
-    worker->give_up_at = worker->grace_at + worker->kill_after + DATABASE_PATIENCE;
+    options = runner_options(&worker, &queue);
+    if (cloaca_runner_new(&options, &worker.runner, &error) != CLOACA_OK)
+        return report(invocation, &error);
+    begin_attending(&attendant);
+    started = cloaca_runner_register(worker.runner, NULL, run_command, &worker, &error) == CLOACA_OK &&
+              cloaca_runner_start(worker.runner, &error) == CLOACA_OK;
+    if (started) {
+        atomic_store(&attendant.started, true);
+        cloaca_runner_wait(worker.runner, &error);
+        status = judge(&worker, &error);
+    } else {
+        status = report(invocation, &error);
+    }
+    end_attending(&attendant);
+    cloaca_runner_free(worker.runner);
+    if (started)
+        print_summary(&worker);
+    return status;
 }
 
 void note(const struct worker *worker, const char *format, ...)
@@ -88,175 +96,181 @@ static void configure(struct worker *worker, const struct invocation *invocation
 
     gethostname(host, sizeof host - 1);
     worker->invocation = invocation;
-    worker->queue = option_text(invocation, "queue") != NULL ? option_text(invocation, "queue") : "default";
     if (name != NULL && strlen(name) >= sizeof worker->name)
         usage_error(invocation->command, "--worker must have at most %zu bytes", sizeof worker->name - 1);
     if (name != NULL)
         snprintf(worker->name, sizeof worker->name, "%s", name);
     else
         snprintf(worker->name, sizeof worker->name, "%s:%ld", host, (long) getpid());
-    worker->own_lease = option_text(invocation, "lease") != NULL;
-    worker->lease = option_duration(invocation, "lease", DEFAULT_LEASE);
-    if (worker->lease == 0)
-        usage_error(invocation->command, "--lease must be more than 0");
-    worker->timeout = option_duration(invocation, "timeout", 0);
-    worker->grace = option_duration(invocation, "grace", 30 * SECOND);
     worker->kill_after = option_duration(invocation, "kill-after", 5 * SECOND);
     worker->defer = option_duration(invocation, "defer", 10 * SECOND);
-    worker->poll_low = option_duration(invocation, "poll", SECOND / 10);
-    if (worker->poll_low < 1000)
-        usage_error(invocation->command, "--poll must be at least 1 ms");
-    worker->concurrency = (size_t) option_integer(invocation, "concurrency", 1, CONCURRENCY_LIMIT, 1);
-    worker->max_tasks = option_integer(invocation, "max-tasks", 1, INT64_MAX, INT64_MAX);
-    worker->once = option_flag(invocation, "once");
-    worker->drain = option_flag(invocation, "drain");
     worker->raw = option_flag(invocation, "raw");
-    worker->maintain = !option_flag(invocation, "no-maintenance");
     worker->quiet = option_flag(invocation, "quiet");
     worker->verbose = option_flag(invocation, "verbose");
-    worker->pause = worker->poll_low;
-    worker->backoff = BACKOFF_LOW;
-    worker->grace_at = worker->give_up_at = NEVER;
-    worker->entries = allocate((2 + PROCESS_PIPES * worker->concurrency) * sizeof *worker->entries);
 }
 
-/* Signals become bytes in a pipe, which poll waits for. */
-static void catch_signals(void)
+/* An option of 0 stands for the runner's default: where 0 was asked for, it gets a microsecond. */
+static cloaca_runner_options runner_options(struct worker *worker, const char *const *queue)
+{
+    const struct invocation *invocation = worker->invocation;
+    const int64_t grace = option_duration(invocation, "grace", 30 * SECOND);
+    const int64_t timeout = option_duration(invocation, "timeout", 0);
+    cloaca_runner_options options = {
+        .url = database_url(invocation),
+        .queue_count = 1,
+        .queues = queue,
+        .worker = worker->name,
+        .max_concurrent_tasks = (int32_t) option_integer(invocation, "concurrency", 1, CONCURRENCY_LIMIT, 1),
+        .poll = option_duration(invocation, "poll", SECOND / 10),
+        .lease = option_duration(invocation, "lease", 0),
+        .task_timeout = timeout > 0 ? timeout : CLOACA_NO_INTERVAL,
+        .drain = grace > 0 ? grace : 1,
+        .heed = worker->kill_after + KILL_PATIENCE,
+        .max_tasks = option_integer(invocation, "max-tasks", 1, INT64_MAX, 0),
+        .no_recovery = option_flag(invocation, "no-maintenance"),
+        .stop_on_error = true,
+        .log = on_log,
+        .metric = on_metric,
+        .user = worker,
+    };
+
+    if (option_text(invocation, "lease") != NULL && options.lease == 0)
+        usage_error(invocation->command, "--lease must be more than 0");
+    if (options.poll < 1000)
+        usage_error(invocation->command, "--poll must be at least 1 ms");
+    if (option_flag(invocation, "drain"))
+        options.until = CLOACA_UNTIL_EMPTY;
+    if (option_flag(invocation, "once"))
+        options.until = CLOACA_UNTIL_IDLE;
+    return options;
+}
+
+/* Before the runner has threads: they inherit what is blocked. */
+static void begin_attending(struct attendant *attendant)
 {
     static const int numbers[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP};
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    struct sigaction action = {.sa_handler = do_nothing};
 
-    if (pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK) < 0) {
-        perror("cloaca: cannot make a pipe");
-        exit(STATUS_ERROR);
-    }
     sigemptyset(&action.sa_mask);
+    sigemptyset(&attendant->signals);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         struct sigaction before;
 
-        /* nohup stays in force. */
-        if (sigaction(numbers[i], NULL, &before) == 0 && (before.sa_handler != SIG_IGN || numbers[i] == SIGCHLD))
+        /* nohup stays in force; and what has no handler is not kept for us, in process 1 and of SIGCHLD. */
+        if (sigaction(numbers[i], NULL, &before) == 0 && (before.sa_handler != SIG_IGN || numbers[i] == SIGCHLD)) {
             sigaction(numbers[i], &action, NULL);
+            sigaddset(&attendant->signals, numbers[i]);
+        }
     }
     signal(SIGPIPE, SIG_IGN);
-}
-
-static void on_signal(int number)
-{
-    int saved = errno;
-    char byte = (char) number;
-
-    /* A full pipe wakes the loop just as well. */
-    if (write(signal_pipe[1], &byte, 1) < 0)
-        errno = saved;
-    errno = saved;
-}
-
-static void run_loop(struct worker *worker)
-{
-    for (;;) {
-        int64_t now = monotonic_now();
-
-        if (worker->connection == NULL && now >= worker->next_connect)
-            connect_again(worker);
-        if (worker->connection != NULL && now >= worker->next_report) {
-            upkeep(worker, now);
-            report_endings(worker, now);
-            extend_leases(worker, monotonic_now());
-            claim_tasks(worker, monotonic_now());
-        }
-        wait_for_work(worker, monotonic_now());
-        if (finished(worker))
-            return;
-        wait_for_events(worker, monotonic_now());
-        take_signals(worker);
-        check_waiter(worker, monotonic_now());
-        reap(worker);
-        enforce_deadlines(worker, monotonic_now());
+    pthread_sigmask(SIG_BLOCK, &attendant->signals, NULL);
+    if (pthread_create(&attendant->thread, NULL, attend, attendant) != 0) {
+        perror("cloaca: cannot start a thread");
+        exit(STATUS_ERROR);
     }
 }
 
-static bool finished(const struct worker *worker)
+static void do_nothing(int number)
 {
-    bool done = worker->stopping || worker->drained || worker->claimed >= worker->max_tasks || (worker->once && worker->dry);
-
-    return done && worker->running == 0;
+    (void) number;
 }
 
-/* Sleeps until something happens or is due, and serves the pipes. */
-static void wait_for_events(struct worker *worker, int64_t now)
+static void *attend(void *context)
 {
-    int64_t until = next_event(worker, now);
-    int64_t timeout = until <= now ? 0 : (until - now + 999) / 1000;
-    size_t count = 1;
+    struct attendant *attendant = context;
+    struct worker *worker = attendant->worker;
+    bool told = false;
+    int number;
 
-    worker->entries[0] = (struct pollfd){signal_pipe[0], POLLIN, 0};
-    count += waiter_entries(worker, worker->entries + count);
-    for (struct job *job = worker->jobs; job != NULL; job = job->next) {
-        job->first_entry = count;
-        job->entries = process_wait_for(&job->process, job->payload_length, worker->entries + count);
-        count += job->entries;
-    }
-    if (poll(worker->entries, (nfds_t) count, timeout > 60000 ? 60000 : (int) timeout) <= 0)
-        return;
-    for (struct job *job = worker->jobs; job != NULL; job = job->next)
-        process_serve(&job->process, job->payload, job->payload_length, worker->entries + job->first_entry, job->entries);
-}
+    while (sigwait(&attendant->signals, &number) == 0) {
+        int running = atomic_load(&worker->running);
 
-static int64_t next_event(const struct worker *worker, int64_t now)
-{
-    int64_t reports = worker->connection == NULL ? worker->next_connect : worker->next_report;
-    int64_t due = earlier(worker->next_upkeep, worker->next_due);
-    int64_t next = due > reports ? due : reports;
-
-    if (wants_tasks(worker) && !waits_for_work(worker) && worker->connection != NULL)
-        next = earlier(next, worker->next_claim > reports ? worker->next_claim : reports);
-    for (const struct job *job = worker->jobs; job != NULL; job = job->next) {
-        if (job->ending != ENDING_NONE)
-            next = earlier(next, reports);
-        if (job->process.pid != 0) {
-            next = earlier(next, job->reason == REASON_NONE ? earlier(job->timeout_at, worker->grace_at) : job->kill_at);
-            next = earlier(next, job->extend_at > reports ? job->extend_at : reports);
-            next = job->process.overflow && job->reason == REASON_NONE ? now : next;
+        if (number == SIGCHLD) {
+            process_collect();
+            if (atomic_load(&attendant->over))
+                break;
+            continue;
         }
+        if (!atomic_load(&attendant->started))
+            die(number, &attendant->signals);
+        cloaca_runner_interrupt(worker->runner);
+        if (!told && running > 0)
+            note(worker, "%s: finishing %d running tasks", strsignal(number), running);
+        told = true;
     }
-    return earlier(earlier(next, waiter_event(worker)), worker->give_up_at);
+    return NULL;
 }
 
-/* The first SIGTERM or SIGINT lets commands end within the grace, the second ends it. */
-static void take_signals(struct worker *worker)
+/* While it connects there is nothing to finish. Process 1 has to leave by itself. */
+static void die(int number, const sigset_t *signals)
 {
-    char bytes[256];
-    ssize_t count;
+    signal(number, SIG_DFL);
+    pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+    raise(number);
+    _exit(128 + number);
+}
 
-    while ((count = read(signal_pipe[0], bytes, sizeof bytes)) > 0)
-        for (ssize_t i = 0; i < count; i++) {
-            if (bytes[i] == SIGCHLD)
-                continue;
-            worker->signals++;
-            stop(worker, STATUS_OK);
-            if (worker->signals > 1)
-                worker->grace_at = monotonic_now();
-            else if (worker->running > 0)
-                note(worker, "%s: finishing %zu running tasks", strsignal(bytes[i]), worker->running);
-        }
+/* A runner that gave commands up leaves them to be collected here. */
+static void end_attending(struct attendant *attendant)
+{
+    atomic_store(&attendant->over, true);
+    pthread_kill(attendant->thread, SIGCHLD);
+    pthread_join(attendant->thread, NULL);
+    while (atomic_load(&attendant->worker->running) > 0) {
+        process_collect();
+        poll(NULL, 0, 20);
+    }
+}
+
+/* What went wrong was said when it did, by on_log. */
+static int judge(const struct worker *worker, const cloaca_error *error)
+{
+    if (error->status == CLOACA_TIMEOUT)
+        return STATUS_TEMPORARY;
+    if (error->status != CLOACA_OK && option_flag(worker->invocation, "json"))
+        report(worker->invocation, error);
+    else if (error->hint[0] != '\0')
+        note(worker, "hint: %s", error->hint);
+    return error->status != CLOACA_OK || atomic_load(&worker->unable) ? STATUS_ERROR : STATUS_OK;
+}
+
+static void on_log(void *context, cloaca_log_level level, const char *message)
+{
+    const struct worker *worker = context;
+
+    if (worker->verbose || level >= CLOACA_LOG_WARNING)
+        note(worker, "%s", message);
+}
+
+static void on_metric(void *context, const cloaca_metric *metric)
+{
+    struct worker *worker = context;
+
+    atomic_fetch_add(&worker->events[metric->event], 1);
 }
 
 static void print_summary(const struct worker *worker)
 {
-    const struct {
+    static const struct {
         const char *name;
-        int64_t count;
+        cloaca_job_event events[2];
     } counts[] = {
-        {"claimed", worker->claimed},     {"completed", worker->completed}, {"failed", worker->failed},
-        {"dead", worker->dead},           {"deferred", worker->deferred},   {"released", worker->released},
-        {"cancelled", worker->cancelled}, {"lost", worker->lost},
+        {"claimed", {CLOACA_EVENT_CLAIMED}},
+        {"completed", {CLOACA_EVENT_COMPLETED}},
+        {"failed", {CLOACA_EVENT_RETRIED, CLOACA_EVENT_FAILED}},
+        {"dead", {CLOACA_EVENT_FAILED}},
+        {"deferred", {CLOACA_EVENT_DEFERRED}},
+        {"released", {CLOACA_EVENT_RELEASED}},
+        {"cancelled", {CLOACA_EVENT_CANCELLED}},
+        {"lost", {CLOACA_EVENT_LEASE_LOST, CLOACA_EVENT_POSSIBLY_DONE}},
     };
     char numbers[sizeof counts / sizeof counts[0]][24];
     struct table table = {0};
 
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
-        snprintf(numbers[i], sizeof numbers[i], "%lld", (long long) counts[i].count);
+        /* The first place is nobody's. */
+        snprintf(numbers[i], sizeof numbers[i], "%lld",
+                 atomic_load(&worker->events[counts[i].events[0]]) + atomic_load(&worker->events[counts[i].events[1]]));
         table_add_number(&table, counts[i].name, numbers[i]);
     }
     print_table(worker->invocation, &table, SHAPE_ROW);

@@ -138,8 +138,21 @@ on_backends(sub {
     my $tasks = rows('tasks', '-q', 'many', '--all');
     is(scalar(grep { $_->{state} eq 'completed' && $_->{result} == $_->{payload} } @$tasks), 200, 'all 200 tasks are complete, each once');
 
+    process_one();
     database_trouble();
 });
+
+# As process 1 of a container it also collects what its commands left behind.
+sub process_one {
+    return pass('only root makes process 1') if system('unshare --pid --fork --mount-proc true 2>/dev/null') != 0;
+    row('enqueue', '-q', 'one', 'n') for 1 .. 2;
+    my $count = q{grep -l '^State:.Z' /proc/[0-9]*/status | wc -l};
+    my @worker = ('cloaca', 'work', '-q', 'one', '--drain', '--', 'sh', '-c', "(setsid true &); sleep 0.5; echo \$PPID; $count >&2");
+    is(system('sh', '-c', 'exec timeout 60 unshare --pid --fork --mount-proc "$@" >$0/one-out 2>$0/one-err', $folder, @worker), 0,
+        'a worker as process 1 ends well');
+    like(slurp("$folder/one-out"), qr/"completed": 2/, 'did its work');
+    is(slurp("$folder/one-err"), "0\n0\n", 'and leaves no zombies');
+}
 
 sub database_trouble {
     my $id = row('enqueue', 'n')->{task};
@@ -155,6 +168,7 @@ sub database_trouble {
         print $shell "rollback;\n";
         close $shell;
         is(finish($worker), 0, 'and ends well');
+        table_trouble($file);
     } else {
         my $worker = start('work', '--once', '--', 'sh', '-c', "touch $folder/lost; sleep 1");
         wait_until('a task runs', sub { -e "$folder/lost" });
@@ -164,6 +178,18 @@ sub database_trouble {
         like(slurp($worker->{err}), qr/connected again/, 'on another connection');
     }
     is(task_state($id), 'completed', 'and its report is made');
+}
+
+# What no repetition helps ends the worker.
+sub table_trouble {
+    my ($file) = @_;
+    my $worker = start('work', '--', 'true');
+    row('enqueue', 'n');
+    wait_until('it works', sub { rows('stats', 'default')->[0]{ready} == 0 });
+    system('sqlite3', $file, 'alter table cloaca_task rename to hidden') == 0 or die;
+    is(finish($worker), 1, 'without its table a worker ends');
+    like(slurp($worker->{err}), qr/cannot claim: database error: /, 'and says why');
+    system('sqlite3', $file, 'alter table hidden rename to cloaca_task') == 0 or die;
 }
 
 done_testing;
