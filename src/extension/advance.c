@@ -86,11 +86,9 @@ static bool is_paused(const Advance *advance);
 static void insert_task(Advance *advance, int64 task, Datum context);
 static void tell_activated(const Advance *advance, int64 task, bool is_ready);
 static void count_executions(Advance *advance);
-static int compare_executions(const void *one, const void *other);
 static bool has_ended(Advance *advance, int64 execution, int32 tasks);
 static void end_executions(const Advance *advance, Datum *executions, int count);
 static void *room(Advance *advance, void *items, int count, int *limit, Size size);
-static void look(void);
 
 bool cloaca_advance(const char *tenant, const Datum *tasks, int count, TimestampTz at)
 {
@@ -105,7 +103,7 @@ bool cloaca_advance(const char *tenant, const Datum *tasks, int count, Timestamp
     do {
         int ended = advance.ended_count;
 
-        look();
+        cloaca_look();
         for (int i = 0; i < ended; i++)
             find_dependents(&advance, DatumGetInt64(advance.ended[i]));
         advance.ended_count = 0;
@@ -278,7 +276,7 @@ static void count_down(Advance *advance, const Dependent *dependent)
             (remaining == 0 ? activate(advance, dependent->task) : change_remaining(executions, remaining)))
             break;
         PopActiveSnapshot();
-        look();
+        cloaca_look();
     }
     MemoryContextSwitchTo(caller);
     MemoryContextReset(advance->node_memory);
@@ -472,8 +470,8 @@ static void count_executions(Advance *advance)
     int over_count = 0;
     int next = 0;
 
-    qsort(advance->finals, advance->final_count, sizeof(int64), compare_executions);
-    look();
+    qsort(advance->finals, advance->final_count, sizeof(int64), cloaca_compare_ids);
+    cloaca_look();
     while (next < advance->final_count) {
         int64 execution = advance->finals[next];
         int first = next;
@@ -486,14 +484,6 @@ static void count_executions(Advance *advance)
     PopActiveSnapshot();
     if (over_count > 0)
         end_executions(advance, over, over_count);
-}
-
-static int compare_executions(const void *one, const void *other)
-{
-    int64 a = *(const int64 *) one;
-    int64 b = *(const int64 *) other;
-
-    return a < b ? -1 : a > b;
 }
 
 /* Whether the last of its tasks has ended with these. */
@@ -514,7 +504,7 @@ static bool has_ended(Advance *advance, int64 execution, int32 tasks)
         if (cloaca_change_row(executions->execution, row, &change, 1))
             return remaining == 0;
         PopActiveSnapshot();
-        look();
+        cloaca_look();
     }
     return false;
 }
@@ -528,13 +518,7 @@ static void end_executions(const Advance *advance, Datum *executions, int count)
         PointerGetDatum(construct_array(executions, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
         TimestampTzGetDatum(advance->at)};
 
-    look();
-    SPI_connect();
-    cloaca_prepare(&plan, "select cloaca.end_executions($1, $2, $3)", lengthof(types), types);
-    if (SPI_execute_plan(plan, arguments, NULL, false, 0) != SPI_OK_SELECT)
-        elog(ERROR, "unexpected answer of end_executions");
-    SPI_finish();
-    PopActiveSnapshot();
+    cloaca_call(&plan, "select cloaca.end_executions($1, $2, $3)", lengthof(types), types, arguments, NULL);
 }
 
 /* The items, with room for one more. */
@@ -544,11 +528,4 @@ static void *room(Advance *advance, void *items, int count, int *limit, Size siz
         return items;
     *limit = Max(16, *limit * 2);
     return items ? repalloc_huge(items, *limit * size) : MemoryContextAlloc(advance->memory, *limit * size);
-}
-
-/* What earlier commands of this transaction did is to be seen, and what others committed since. */
-static void look(void)
-{
-    CommandCounterIncrement();
-    PushActiveSnapshot(GetTransactionSnapshot());
 }

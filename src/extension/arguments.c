@@ -72,6 +72,14 @@ CloacaPair *cloaca_read_pairs(FunctionCallInfo fcinfo, int *count)
     return pairs;
 }
 
+int cloaca_compare_ids(const void *one, const void *other)
+{
+    int64 a = *(const int64 *) one;
+    int64 b = *(const int64 *) other;
+
+    return a < b ? -1 : a > b;
+}
+
 int cloaca_compare_pairs(const void *one, const void *other)
 {
     const CloacaPair *a = one;

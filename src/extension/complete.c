@@ -55,7 +55,6 @@ static void end(Finish *finish);
 static bool finish_one(Finish *finish, const CloacaPair *pair, Datum output, bool no_output);
 static bool has_locked(const Finish *finish, int64 execution);
 static void lock_executions(Finish *finish, int64 first);
-static int compare_ids(const void *one, const void *other);
 static bool may_finish(Finish *finish);
 static void note_ended(Finish *finish, int64 task, Datum output, bool no_output);
 static bool keeps_nothing(const CloacaTables *tables, CloacaRows *rows, Keeper *keeper);
@@ -158,7 +157,8 @@ static bool finish_one(Finish *finish, const CloacaPair *pair, Datum output, boo
 
 static bool has_locked(const Finish *finish, int64 execution)
 {
-    return finish->locked_count > 0 && bsearch(&execution, finish->locked, finish->locked_count, sizeof(int64), compare_ids);
+    return finish->locked_count > 0 &&
+           bsearch(&execution, finish->locked, finish->locked_count, sizeof(int64), cloaca_compare_ids);
 }
 
 /* Those of all tasks of the call, in the order of their ids, which is everybody's, and before any of their tasks is touched.
@@ -179,7 +179,7 @@ static void lock_executions(Finish *finish, int64 first)
         if (!has_none)
             found[count++] = DatumGetInt64(execution);
     }
-    qsort(found, count, sizeof(int64), compare_ids);
+    qsort(found, count, sizeof(int64), cloaca_compare_ids);
     finish->locked = found;
     finish->locked_count = 0;
     cloaca_end_lookup(&finish->rows);
@@ -190,14 +190,6 @@ static void lock_executions(Finish *finish, int64 first)
         cloaca_lock_execution(&finish->tables, found[finish->locked_count - 1]);
     }
     cloaca_begin_lookup(&finish->rows, &finish->tables);
-}
-
-static int compare_ids(const void *one, const void *other)
-{
-    int64 a = *(const int64 *) one;
-    int64 b = *(const int64 *) other;
-
-    return a < b ? -1 : a > b;
 }
 
 /* Not when something is kept of it, or its time is over. */

@@ -37,9 +37,7 @@ static Datum changes_of(const CloacaExecutions *executions, const CloacaEnded *e
 static bool complete_node(const CloacaExecutions *executions, const CloacaEnded *ended, Datum changes, TimestampTz at);
 static Datum node_name(const CloacaExecutions *executions);
 static void end_tasks_by_sql(const CloacaTables *tables, const CloacaEnded *ended, int count, TimestampTz at);
-static void call(SPIPlanPtr *plan, const char *sql, int count, Oid *types, Datum *values, const char *nulls);
 static Datum array_of(Datum *values, bool *nulls, int count, Oid type);
-static void look(void);
 
 void cloaca_tell_started(const CloacaTables *tables, CloacaStarted *started, int count, text *worker, TimestampTz at)
 {
@@ -50,7 +48,7 @@ void cloaca_tell_started(const CloacaTables *tables, CloacaStarted *started, int
         return;
     }
     qsort(started, count, sizeof(CloacaStarted), compare_started);
-    look();
+    cloaca_look();
     for (int i = 0; i < count; i++) {
         CloacaEvent running = {started[i].execution, started[i].task, at, started[i].attempt, "running", worker};
 
@@ -74,7 +72,7 @@ void cloaca_lock_execution(const CloacaTables *tables, int64 execution)
         return;
     }
     row = executions.execution_row;
-    look();
+    cloaca_look();
     if (cloaca_find_by_id(executions.execution, executions.execution_id, execution, row)) {
         TM_Result result = table_tuple_lock(
             executions.execution, &row->tts_tid, GetActiveSnapshot(), row, GetCurrentCommandId(true), LockTupleKeyShare,
@@ -101,7 +99,7 @@ void cloaca_end_tasks(const CloacaTables *tables, const CloacaEnded *ended, int 
     }
     tasks = palloc(count * sizeof(Datum));
     memory = AllocSetContextCreate(caller, "cloaca task", ALLOCSET_DEFAULT_SIZES);
-    look();
+    cloaca_look();
     for (int i = 0; i < count; i++) {
         CHECK_FOR_INTERRUPTS();
         MemoryContextSwitchTo(memory);
@@ -191,11 +189,11 @@ static void tell_started_by_sql(const CloacaTables *tables, const CloacaStarted 
         tasks[i] = Int64GetDatum(started[i].task);
         attempts[i] = Int32GetDatum(started[i].attempt);
     }
-    call(&plan, "select cloaca.tell_started($1, $2, $3, $4, $5, $6)", lengthof(types), types,
-         (Datum[]){CStringGetTextDatum(NameStr(tables->schema)), array_of(executions, NULL, count, INT8OID),
-                   array_of(tasks, NULL, count, INT8OID), array_of(attempts, NULL, count, INT4OID), PointerGetDatum(worker),
-                   TimestampTzGetDatum(at)},
-         nulls);
+    cloaca_call(&plan, "select cloaca.tell_started($1, $2, $3, $4, $5, $6)", lengthof(types), types,
+                (Datum[]){CStringGetTextDatum(NameStr(tables->schema)), array_of(executions, NULL, count, INT8OID),
+                          array_of(tasks, NULL, count, INT8OID), array_of(attempts, NULL, count, INT4OID),
+                          PointerGetDatum(worker), TimestampTzGetDatum(at)},
+                nulls);
 }
 
 static void lock_execution_by_sql(const CloacaTables *tables, int64 execution)
@@ -203,8 +201,8 @@ static void lock_execution_by_sql(const CloacaTables *tables, int64 execution)
     static SPIPlanPtr plan;
     Oid types[] = {TEXTOID, INT8OID};
 
-    call(&plan, "select cloaca.lock_execution($1, $2)", lengthof(types), types,
-         (Datum[]){CStringGetTextDatum(NameStr(tables->schema)), Int64GetDatum(execution)}, NULL);
+    cloaca_call(&plan, "select cloaca.lock_execution($1, $2)", lengthof(types), types,
+                (Datum[]){CStringGetTextDatum(NameStr(tables->schema)), Int64GetDatum(execution)}, NULL);
 }
 
 /* A node that a cancelled execution has ended already is left as it is. */
@@ -226,7 +224,7 @@ static bool end_task(const CloacaExecutions *executions, const CloacaEnded *ende
             return true;
         }
         PopActiveSnapshot();
-        look();
+        cloaca_look();
     }
     return false;
 }
@@ -300,28 +298,17 @@ static void end_tasks_by_sql(const CloacaTables *tables, const CloacaEnded *ende
         no_workers[i] = ended[i].worker == NULL;
         claims[i] = TimestampTzGetDatum(ended[i].claimed_at);
     }
-    call(&plan,
-         "select cloaca.end_tasks($1, array(select row(e.task, 'completed', e.output, null, e.attempt, e.worker, "
-         "e.claimed_at)::cloaca.ended_task from unnest($2, $3, $4, $5, $6) as e (task, output, attempt, worker, claimed_at)), "
-         "$7)",
-         lengthof(types), types,
-         (Datum[]){CStringGetTextDatum(NameStr(tables->schema)), array_of(tasks, NULL, count, INT8OID),
-                   array_of(outputs, no_outputs, count, JSONBOID), array_of(attempts, NULL, count, INT4OID),
-                   array_of(workers, no_workers, count, TEXTOID), array_of(claims, NULL, count, TIMESTAMPTZOID),
-                   TimestampTzGetDatum(at)},
-         NULL);
-}
-
-/* Calls a function that returns nothing. */
-static void call(SPIPlanPtr *plan, const char *sql, int count, Oid *types, Datum *values, const char *nulls)
-{
-    look();
-    SPI_connect();
-    cloaca_prepare(plan, sql, count, types);
-    if (SPI_execute_plan(*plan, values, nulls, false, 0) != SPI_OK_SELECT)
-        elog(ERROR, "unexpected answer of: %s", sql);
-    SPI_finish();
-    PopActiveSnapshot();
+    cloaca_call(
+        &plan,
+        "select cloaca.end_tasks($1, array(select row(e.task, 'completed', e.output, null, e.attempt, e.worker, "
+        "e.claimed_at)::cloaca.ended_task from unnest($2, $3, $4, $5, $6) as e (task, output, attempt, worker, claimed_at)), "
+        "$7)",
+        lengthof(types), types,
+        (Datum[]){CStringGetTextDatum(NameStr(tables->schema)), array_of(tasks, NULL, count, INT8OID),
+                  array_of(outputs, no_outputs, count, JSONBOID), array_of(attempts, NULL, count, INT4OID),
+                  array_of(workers, no_workers, count, TEXTOID), array_of(claims, NULL, count, TIMESTAMPTZOID),
+                  TimestampTzGetDatum(at)},
+        NULL);
 }
 
 static Datum array_of(Datum *values, bool *nulls, int count, Oid type)
@@ -334,11 +321,4 @@ static Datum array_of(Datum *values, bool *nulls, int count, Oid type)
 
     get_typlenbyvalalign(type, &length, &by_value, &align);
     return PointerGetDatum(construct_md_array(values, nulls, 1, dimensions, lower_bounds, type, length, by_value, align));
-}
-
-/* What earlier commands of this transaction did is to be seen, and what others committed since. */
-static void look(void)
-{
-    CommandCounterIncrement();
-    PushActiveSnapshot(GetTransactionSnapshot());
 }

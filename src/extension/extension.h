@@ -170,6 +170,11 @@ typedef struct CloacaTwin {
 extern Datum cloaca_sql_path(FunctionCallInfo fcinfo, CloacaTwin *twin);
 /* Plans a statement for the rest of the session, the first time. Needs SPI. */
 extern void cloaca_prepare(struct _SPI_plan **plan, const char *sql, int count, Oid *types);
+/* Calls a function by such a statement, of which no answer is wanted. */
+extern void cloaca_call(struct _SPI_plan **plan, const char *sql, int count, Oid *types, Datum *values, const char *nulls);
+/* A snapshot for the next lookups, until it is popped: what earlier commands of this transaction did is to be seen, and what
+ * others committed since. */
+extern void cloaca_look(void);
 /* The place for the rows of a function that returns a set. */
 extern struct Tuplestorestate *cloaca_begin_rows(FunctionCallInfo fcinfo);
 /* How many calls of this session the direct path served. */
@@ -179,6 +184,9 @@ extern int64 cloaca_direct_count;
 extern bool cloaca_is_name(const text *name, int bytes);
 extern bool cloaca_is_time(TimestampTz time);
 extern bool cloaca_is_length(const Interval *length, bool positive, int64 *microseconds);
+
+/* Orders int64, and Datums that are these. */
+extern int cloaca_compare_ids(const void *one, const void *other);
 
 /* One of many tasks and its lease. */
 typedef struct CloacaPair {

@@ -6,11 +6,13 @@
  */
 #include "extension.h"
 
+#include "access/xact.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 
 PG_FUNCTION_INFO_V1(cloaca_direct_calls);
@@ -58,6 +60,23 @@ void cloaca_prepare(SPIPlanPtr *plan, const char *sql, int count, Oid *types)
     if (prepared == NULL || SPI_keepplan(prepared) != 0)
         elog(ERROR, "could not prepare: %s", sql);
     *plan = prepared;
+}
+
+void cloaca_call(SPIPlanPtr *plan, const char *sql, int count, Oid *types, Datum *values, const char *nulls)
+{
+    cloaca_look();
+    SPI_connect();
+    cloaca_prepare(plan, sql, count, types);
+    if (SPI_execute_plan(*plan, values, nulls, false, 0) != SPI_OK_SELECT)
+        elog(ERROR, "unexpected answer of: %s", sql);
+    SPI_finish();
+    PopActiveSnapshot();
+}
+
+void cloaca_look(void)
+{
+    CommandCounterIncrement();
+    PushActiveSnapshot(GetTransactionSnapshot());
 }
 
 Tuplestorestate *cloaca_begin_rows(FunctionCallInfo fcinfo)

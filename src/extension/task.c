@@ -44,11 +44,9 @@ static bool is_held(TupleTableSlot *slot, int64 task, int64 lease_id);
 static bool is_locked_by_us(TupleTableSlot *slot);
 static void index_one(Oid oid, Relation task, Datum *values, const bool *nulls, ItemPointer tid, bool is_unique, bool fresh);
 
-/* What earlier commands of this transaction did is to be seen, and what others committed since. */
 void cloaca_begin_lookup(CloacaRows *rows, const CloacaTables *tables)
 {
-    CommandCounterIncrement();
-    PushActiveSnapshot(GetTransactionSnapshot());
+    cloaca_look();
     *rows = (CloacaRows){.tables = tables, .buffer = InvalidBuffer, .slot = table_slot_create(tables->task, NULL)};
 }
 

@@ -46,7 +46,6 @@ static int count_waiting(void);
 static void advance(const Ended *ended, Datum *tasks, int count);
 static void advance_by_sql(const char *tenant, Datum *tasks, int count, TimestampTz at);
 static bool is_same_kind(const Ended *one, const Ended *other);
-static int compare_tasks(const void *one, const void *other);
 
 /* advance_later(tenant, tasks, at) */
 Datum cloaca_advance_later(PG_FUNCTION_ARGS)
@@ -115,7 +114,7 @@ void cloaca_advance_ended(void)
                 ended->advanced = GetCurrentTransactionNestLevel();
             }
         }
-        qsort(tasks, count, sizeof(Datum), compare_tasks);
+        qsort(tasks, count, sizeof(Datum), cloaca_compare_ids);
         advance(first, tasks, count);
         pfree(tasks);
     }
@@ -197,24 +196,10 @@ static void advance_by_sql(const char *tenant, Datum *tasks, int count, Timestam
         PointerGetDatum(construct_array(tasks, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
         TimestampTzGetDatum(at)};
 
-    PushActiveSnapshot(GetTransactionSnapshot());
-    SPI_connect();
-    cloaca_prepare(&plan, "select cloaca.advance($1, $2, $3)", lengthof(types), types);
-    if (SPI_execute_plan(plan, arguments, NULL, false, 0) != SPI_OK_SELECT)
-        elog(ERROR, "unexpected answer of advance");
-    SPI_finish();
-    PopActiveSnapshot();
+    cloaca_call(&plan, "select cloaca.advance($1, $2, $3)", lengthof(types), types, arguments, NULL);
 }
 
 static bool is_same_kind(const Ended *one, const Ended *other)
 {
     return one->role == other->role && one->context == other->context && strcmp(one->tenant, other->tenant) == 0;
-}
-
-static int compare_tasks(const void *one, const void *other)
-{
-    int64 a = DatumGetInt64(*(const Datum *) one);
-    int64 b = DatumGetInt64(*(const Datum *) other);
-
-    return a < b ? -1 : a > b;
 }
