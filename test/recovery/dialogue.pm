@@ -3,10 +3,11 @@ package dialogue;
 use strict;
 use warnings;
 use IPC::Open2 qw(open2);
+use POSIX ();
 use Scalar::Util qw(weaken);
 use recovery;    # First: whose END waits for every child.
 
-my $patience = 120;    # seconds
+my $patience = 300;    # seconds: some statements are long
 my @all;
 my $owner = $$;
 
@@ -78,7 +79,8 @@ sub close {
     local ($?, $!);
     CORE::close $self->{input};
     CORE::close $self->{output};
-    waitpid $self->{pid}, 0;
+    # One that still waits for an answer does not see that we have left.
+    recovery::comes(sub { waitpid($self->{pid}, POSIX::WNOHANG()) }) or CORE::kill('KILL', $self->{pid}) && waitpid $self->{pid}, 0;
     $self->{pid} = 0;
 }
 

@@ -3,15 +3,18 @@ package modes;
 use strict;
 use warnings;
 use Test::More;
+use recovery;
 
 # Pairs of a name and the options of test/cluster. In each run modes::name() is the name; what it reports is reported as ours.
 sub under_clusters {
     my @modes = @_;
     return if $ENV{CLOACA_PGDATA};
-    system('make', '-s', 'all') == 0 or die "make failed\n";
+    recovery::make('all');
     while (my ($name, $options) = splice @modes, 0, 2) {
         local $ENV{CLOACA_TEST_MODE} = $name;
-        open my $run, '-|', 'test/cluster', @$options, '--', $^X, $0 or die "test/cluster: $!\n";
+        my $pid = open my $run, '-|', 'test/cluster', @$options, '--', $^X, $0 or die "test/cluster: $!\n";
+        local $SIG{ALRM} = sub { kill 'KILL', $pid };
+        alarm $recovery::longest;
         my $count = 0;
         while (<$run>) {
             if (/^(not )?ok \d+(?: - (.*))?$/) {

@@ -2,36 +2,58 @@
 # and the reading of what the workers were promised.
 #
 # The tests run in the top folder. Those that need a server start themselves again under test/cluster.
+#
+# No test may depend on how fast the machine is: it waits for what it wants to see, with a patience that only a failure exhausts, and
+# where something has to happen first it waits for that, not for a time.
 package recovery;
 use strict;
 use warnings;
 use File::Temp qw(tempdir);
 use POSIX ();
+use Time::HiRes ();
 
 our $folder;    # of this run, for logs and files
+our $patience = 120;    # seconds: of whatever waits for something that takes no time
+our $longest = 1800;    # seconds: of a whole test
 our $program = 'build/test/recovery_worker';
 my %names;    # of running workers, by process id
 my $owner = $$;
 
 END {
     if ($$ == $owner) {
-        local $?;
+        my $status = $?;
+        # A child that waits for our end of a pipe sees it when we are gone.
+        local $SIG{ALRM} = sub { POSIX::_exit($status || 255) };
+        alarm 30;
         kill 'KILL', keys %names if %names;
         1 while wait > 0;
+        alarm 0;
+        $? = $status;
     }
 }
 
-# Runs the calling test under a server of its own, unless it does already.
+# Runs the calling test under a server of its own, unless it does already. The alarm outlives the exec; without test/cluster the server
+# goes, and the test with it.
 sub under_cluster {
     return if $ENV{CLOACA_PGDATA};
-    system('make', '-s', 'all') == 0 or die "make failed\n";
+    make('all');
+    alarm $longest;
     exec 'test/cluster', @_, '--', $^X, $0 or die "test/cluster: $!\n";
+}
+
+# One at a time, as tests that run side by side may find something to build.
+sub make {
+    system('flock', 'Makefile', 'make', '-s', @_) == 0 or die "make @_ failed\n";
 }
 
 # Builds the worker and makes the folder.
 sub build {
     $folder = tempdir('cloaca-recovery-XXXXXX', DIR => '/tmp', CLEANUP => 1);
-    system('make', '-s', 'client') == 0 && system('make', '-s', '-C', 'test/recovery') == 0 or die "make failed\n";
+    make('client');
+    make('-C', 'test/recovery');
+    return if $ENV{CLOACA_PGDATA};
+    $SIG{ALRM} = sub { die "no end within $longest s\n" };
+    alarm $longest;
 }
 
 sub postgres_url {
@@ -107,7 +129,7 @@ sub stop_all {
 # The answer of either database, a line a row, columns parted by |; undef when it does not answer.
 sub ask {
     my ($url, $query) = @_;
-    my @command = $url =~ m{^sqlite:///(.*)} ? ('sqlite3', '-cmd', '.timeout 20000', "$1", $query)
+    my @command = $url =~ m{^sqlite:///(.*)} ? ('sqlite3', '-cmd', '.timeout 120000', "$1", $query)
         : ('psql', '-X', '-A', '-t', '-q', '-v', 'ON_ERROR_STOP=1', '-c', $query, $url);
     my $pid = open my $output, '-|';
     if (!$pid) {
@@ -136,7 +158,27 @@ sub table {
 sub kill_postmaster {
     my ($pid) = split /\n/, read_file("$ENV{CLOACA_PGDATA}/postmaster.pid");
     kill 'KILL', $pid or die "the postmaster is gone already\n";
-    wait_ms(20) while kill 0, $pid;
+    until_gone($pid);
+}
+
+# SIGKILL for a process of the server, which then restarts all the others; returns when it answers again. While the process is there the
+# postmaster may not know yet, and would answer. False when it was gone already.
+sub crash {
+    my ($pid) = @_;
+    kill 'KILL', $pid or return 0;
+    until_gone($pid);
+    until_up(postgres_url());
+    return 1;
+}
+
+sub until_gone {
+    my ($pid) = @_;
+    comes(sub { !kill 0, $pid }) or die "process $pid does not end\n";
+}
+
+sub until_up {
+    my ($url) = @_;
+    comes(sub { defined ask($url, 'select 1') }) or die "the server does not come back\n";
 }
 
 sub start_postmaster {
@@ -161,6 +203,36 @@ sub read_file {
     open my $handle, '<', $file or return '';
     local $/;
     return <$handle> // '';
+}
+
+# Whether a condition comes true, for as long as our patience lasts.
+sub comes {
+    my ($condition) = @_;
+    my ($end, $pause) = (seconds() + $patience, 1);
+    until ($condition->()) {
+        return 0 if seconds() > $end;
+        wait_ms($pause);
+        $pause *= 2 if $pause < 20;
+    }
+    return 1;
+}
+
+# Waits for as long as a number keeps changing now and then; true when it reaches its goal.
+sub reaches {
+    my ($number, $goal) = @_;
+    my ($last, $end) = ('', 0);
+    while (1) {
+        my $now = $number->() // $last;
+        return 1 if $now eq $goal;
+        ($last, $end) = ($now, seconds() + $patience) if $now ne $last;
+        return 0 if seconds() > $end;
+        wait_ms(100);
+    }
+}
+
+# By a clock that nobody sets.
+sub seconds {
+    return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC());
 }
 
 sub wait_ms {

@@ -3,7 +3,6 @@ package sessions;
 use strict;
 use warnings;
 use POSIX ();
-use Time::HiRes qw(time);
 use recovery;
 
 my %running;    # what a session prints goes to a file; by process id
@@ -33,12 +32,12 @@ sub begin {
     return $pid;
 }
 
-# What the session printed, when it ends within some milliseconds; undef when it does not.
+# What the session printed, when it ends within some milliseconds, or as long as our patience lasts; undef when it does not.
 sub end {
     my ($pid, $limit) = @_;
-    my $end = time + $limit / 1000;
+    my $end = recovery::seconds() + (defined $limit ? $limit / 1000 : $recovery::patience);
     while (waitpid($pid, POSIX::WNOHANG()) != $pid) {
-        return undef if time > $end;
+        return undef if recovery::seconds() > $end;
         recovery::wait_ms(1);
     }
     my $text = recovery::read_file(delete $running{$pid});
@@ -56,11 +55,8 @@ sub hang_up {
 # Waits until a query answers 't'.
 sub until_true {
     my ($url, $query) = @_;
-    for (1 .. 200) {
-        return 1 if recovery::must($url, $query) eq 't';
-        recovery::wait_ms(10);
-    }
-    die "never true: $query\n";
+    recovery::comes(sub { recovery::must($url, $query) eq 't' }) or die "never true: $query\n";
+    return 1;
 }
 
 # The process ids of the backends that sleep in wait_for_task, in the order in which they began.

@@ -33,10 +33,7 @@ sub start {
     }
     push @children, $pid;
     my $url = "postgresql:///postgres?host=$ENV{PGHOST}&port=5433&user=postgres";
-    for (1 .. 600) {
-        return $url if defined recovery::ask($url, 'select 1');
-        recovery::wait_ms(100);
-    }
+    return $url if recovery::comes(sub { defined recovery::ask($url, 'select 1') });
     die "the standby does not answer:\n" . log_text();
 }
 
@@ -48,12 +45,11 @@ sub log_text {
 sub wait_for {
     my ($primary, $standby) = @_;
     my $end = recovery::must($primary, 'select pg_current_wal_insert_lsn()');
-    for (1 .. 600) {
-        return 1 if recovery::must($standby, "select pg_last_wal_replay_lsn() >= '$end'") eq 't';
-        recovery::must($primary, 'select pg_switch_wal()') if $_ % 50 == 0;
-        recovery::wait_ms(100);
-    }
-    return 0;
+    my $asked = 0;
+    return recovery::comes(sub {
+        recovery::must($primary, 'select pg_switch_wal()') if ++$asked % 50 == 0;
+        return recovery::must($standby, "select pg_last_wal_replay_lsn() >= '$end'") eq 't';
+    });
 }
 
 sub stop {
