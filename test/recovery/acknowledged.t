@@ -21,13 +21,9 @@ recovery::start("producer$_", 'enqueue', $url, $_ * 10_000_000, ($_ + 1) * 10_00
 recovery::start("worker$_", 'work', $url, "worker$_", (1, 5, 40)[$_ - 1], 2000, "$recovery::folder/w$_.log") for 1 .. 3;
 
 for my $round (1 .. 4) {
-    my $promised = () = recovery::promises('task');
     # Under load: only when the clients are at work again.
-    for (1 .. 100) {
-        recovery::wait_ms(200);
-        my $now = () = recovery::promises('task');
-        last if $now > $promised + 500;
-    }
+    my ($tasks, $done) = (promised('task'), promised('done'));
+    recovery::comes(sub { promised('task') > $tasks + 500 && promised('done') > $done + 30 }) or die "nothing is done\n";
     recovery::wait_ms(500 + rand 500);
     recovery::kill_postmaster();
     recovery::start_postmaster();
@@ -53,3 +49,8 @@ is_deeply([grep { ($lease{ $_->[0] } // 'lost') ne $_->[1] } @done], [], 'no ack
 my %told;
 is(scalar(grep { $told{ $_->[0] }++ } @done), 0, 'no task was acknowledged twice');
 done_testing();
+
+sub promised {
+    my @promises = recovery::promises($_[0]);
+    return scalar @promises;
+}

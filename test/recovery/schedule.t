@@ -13,6 +13,12 @@ use Test::More;
 recovery::under_cluster('--durable');
 $recovery::folder = File::Temp::tempdir('cloaca-recovery-XXXXXX', DIR => '/tmp', CLEANUP => 1);
 my $url = recovery::postgres_url();
+my @loops;
+
+END {
+    kill 'KILL', @loops if @loops;
+}
+
 
 recovery::must($url, $_) for 'create extension cloaca',
     q{select cloaca.define_workflow('flow', '{"tasks": [{"name": "long"}, {"name": "then", "dependencies": ["long"]}]}')},
@@ -24,8 +30,7 @@ my $session = maintainer('2026-01-01 01:00:10+00');
 my $backend = $session->backend;
 $session->ask('begin; select count(*) from cloaca.run_maintenance()');
 is($session->ask("select count(*) from cloaca.schedule_history('flow')"), 1, 'a session fires');
-kill 'KILL', $backend;
-until_up();
+ok(recovery::crash($backend), 'SIGKILL');
 is(fired('flow'), '', 'it is killed: nothing was fired');
 is(work(), '0|0', 'and nothing was started');
 maintain('2026-01-01 01:00:20+00');
@@ -59,20 +64,17 @@ is(recovery::must($url, "select state from cloaca.get_execution((select min(id) 
 recovery::must($url, $_) for "select cloaca.delete_schedule(name) from cloaca.list_schedules()", "select cloaca.drop_queue('fired', true)",
     "select cloaca.create_schedule('second ' || n, '* * * * * *', task => 'n' || n, queue => 'fired', catch_up => 'run_all', max_catch_up => 1000)
      from generate_series(1, 3) n";
-my @loops = map { start_loop() } 1 .. 4;
-for my $round (1 .. 5) {
+push @loops, start_loop() for 1 .. 4;
+my $kills = 0;
+while ($kills < 5) {
     my $before = total();
-    for (1 .. 200) {
-        last if total() > $before + 3;
-        recovery::wait_ms(100);
-    }
+    recovery::comes(sub { total() > $before + 3 }) or die "nothing is fired\n";
     my $victim = recovery::ask($url, "select pid from pg_stat_activity where backend_type = 'client backend' and query like '%run_maintenance%'
         and pid <> pg_backend_pid() limit 1");
-    kill 'KILL', $victim if $victim;
-    until_up();
+    $kills += recovery::crash($victim) if $victim;
 }
 kill 'TERM', @loops;
-waitpid $_, 0 for @loops;
+waitpid $_, 0 for splice @loops;
 recovery::must($url, 'select count(*) from cloaca.run_maintenance()');
 cmp_ok(total(), '>', 15, 'times were fired');
 is(recovery::must($url, "select count(*) from cloaca.list_schedules() s cross join cloaca.schedule_history(s.name) h where h.outcome <> 'fired' or h.count <> 1"), 0,
@@ -108,20 +110,12 @@ sub work {
 }
 
 sub total {
-    return recovery::ask($url, "select coalesce(sum(fired), 0) from cloaca.schedule_stats()") // 0;
+    return recovery::must($url, "select coalesce(sum(fired), 0) from cloaca.schedule_stats()");
 }
 
 sub restart {
     recovery::kill_postmaster();
     recovery::start_postmaster();
-}
-
-sub until_up {
-    for (1 .. 600) {
-        return if defined recovery::ask($url, 'select 1');
-        recovery::wait_ms(50);
-    }
-    die "the server does not come back\n";
 }
 
 # Calls run_maintenance again and again, in sessions of some calls each.

@@ -7,6 +7,7 @@ use warnings;
 use FindBin qw($Bin);
 use lib $Bin;
 use recovery;
+use sessions;
 use Test::More;
 
 recovery::under_cluster('--conf', 'wal_writer_delay = 10s');
@@ -25,7 +26,11 @@ for my $n (1 .. 4) {
     my ($pid, $pipe) = recovery::start_waiting("old$n", 'hold', "$url&options=-csynchronous_commit%3Doff", "old$n", 2, 1500);
     $old{$pid} = $pipe;
 }
-recovery::wait_ms(1500);
+# What each has claimed until now outlives the kill, being on the disk; some of what comes then does not.
+until_held(10);
+recovery::must($url, 'create table flushed ()');
+my $flushed = claims();
+recovery::comes(sub { claims() > $flushed + 100 }) or die "nothing more is claimed\n";
 recovery::kill_postmaster();
 recovery::start_postmaster();
 my $durable = recovery::must($url, 'select count(*) from cloaca_default.cloaca_task where lease_id is not null');
@@ -33,12 +38,8 @@ cmp_ok($durable, '>', 0, 'tasks are under lease after the restart');
 
 # Everything is taken over as soon as the old leases end: half of it is completed, half is under new leases.
 my $taken = 0;
-for (1 .. 100) {
-    $taken += recovery::must($url, "select count(*) from cloaca.claim('storm', 'new', 10000, '1 hour')");
-    last if $taken == $tasks;
-    recovery::wait_ms(100);
-}
-is($taken, $tasks, 'others take over every task');
+my $take = sub { $taken += recovery::must($url, "select count(*) from cloaca.claim('storm', 'new', 10000, '1 day')") };
+ok(recovery::reaches($take, $tasks), 'others take over every task');
 recovery::must($url, "select count(*) from (select array_agg(id) as tasks, array_agg(lease_id) as leases from cloaca_default.cloaca_task
     where queue = 'storm' and id % 2 = 0) t, cloaca.complete_many(tasks, leases)");
 my $kept = recovery::must($url, $state);
@@ -58,8 +59,8 @@ note("$held leases were given out, $durable outlived the kill");
 is(recovery::must($url, $state), $kept, 'and nothing changed');
 
 my $lingering = linger();
-recovery::wait_ms(500);
 recovery::kill_postmaster();
+open my $flag, '>', "$recovery::folder/go" or die "go: $!\n";
 recovery::start_postmaster();
 my $acknowledged = close $lingering;
 my $completed = recovery::must($url, "select count(*) from cloaca_default.cloaca_task_history where queue = 'linger'");
@@ -67,19 +68,33 @@ note('the lingering backend was ' . ($acknowledged ? '' : 'not ') . 'acknowledge
 ok(!$acknowledged || $completed, 'what a backend acknowledged that outlived its postmaster has happened');
 done_testing();
 
-# A transaction that claims, computes for two seconds without ever looking whether the postmaster lives, and completes.
+sub claims {
+    return recovery::must($url, "select sum(attempt) from cloaca_default.cloaca_task where queue = 'storm'");
+}
+
+# Waits until each of the old workers holds so many tasks.
+sub until_held {
+    my ($count) = @_;
+    sessions::until_true($url, "select count(*) = 4 from (select from cloaca_default.cloaca_task where lease_id is not null
+        group by worker having count(*) >= $count) w");
+}
+
+# A transaction that claims, computes without ever looking whether the postmaster lives until a file is there, and completes. Returns when
+# it has claimed.
 sub linger {
+    chmod 0755, $recovery::folder;
     open my $psql, '|-', "psql -X -q -v ON_ERROR_STOP=1 '$url' >$recovery::folder/linger.out 2>&1" or die "psql: $!\n";
-    print $psql q{do $$
+    print $psql qq{do \$\$
         declare
             t record;
-            begun timestamptz := clock_timestamp();
         begin
-            select * into t from cloaca.claim('linger', lease => '1 hour');
-            while clock_timestamp() < begun + interval '2 seconds' loop end loop;
+            select * into t from cloaca.claim('linger', lease => '1 day');
+            perform pg_advisory_xact_lock(1);
+            while pg_stat_file('$recovery::folder/go', true) is null loop end loop;
             perform cloaca.complete(t.task, t.lease_id);
-        end $$;
+        end \$\$;
     };
     $psql->flush;
+    sessions::until_true($url, "select count(*) = 1 from pg_locks where locktype = 'advisory'");
     return $psql;
 }
