@@ -1,4 +1,4 @@
--- @function claim(queue text = 'default', worker text = null, max integer = 1, lease interval = null) -> task bigint, lease_id bigint, attempt integer, name text, payload jsonb, priority smallint, run_at timestamptz, lease_until timestamptz, max_attempts integer, execution bigint
+-- @function claim(queue text = 'default', worker text = null, max integer = 1, lease interval = null) -> task bigint, lease_id bigint, attempt integer, name text, payload jsonb, priority smallint, run_at timestamptz, lease_until timestamptz, max_attempts integer, execution bigint, timeout interval
 --
 -- Priorities are visited one after the other by seeks, so that tasks scheduled for later are never walked over. Tasks are
 -- picked in the order of the index, priority by priority: an order by would sort the whole backlog. The lease, random and
@@ -64,12 +64,12 @@ where state = 'pending' and id in (
     select execution from main.cloaca_task where execution is not null and claimed_at = :now and lease_id = :lease_base + id);
 -- @end
 
-select id as task, lease_id, attempt, name, payload, priority, run_at, lease_until, max_attempts, execution
+select id as task, lease_id, attempt, name, payload, priority, run_at, lease_until, max_attempts, execution, timeout
 from main.cloaca_task indexed by cloaca_task_lease
 where queue = :queue and lease_until = :now + coalesce(:lease, (select lease from main.cloaca_queue where queue = :queue), 30000000)
     and lease_id = :lease_base + id and execution is null
 union all
-select id, lease_id, attempt, name, payload, priority, run_at, lease_until, max_attempts, execution
+select id, lease_id, attempt, name, payload, priority, run_at, lease_until, max_attempts, execution, timeout
 from main.cloaca_task indexed by cloaca_task_claimed
 where execution is not null and claimed_at = :now and lease_id = :lease_base + id
 order by priority, run_at, task;

@@ -12,7 +12,8 @@ create type cloaca.claimed_task as (
     run_at       timestamptz,
     lease_until  timestamptz,
     max_attempts integer,
-    execution    bigint
+    execution    bigint,
+    timeout      interval
 );
 
 create function cloaca.claim_sql(queue text default 'default', worker text default null, max integer default 1,
@@ -83,7 +84,8 @@ begin
             select cloaca.tell_started(%1$L, array_agg(c.execution), array_agg(c.id), array_agg(c.attempt), $4, $2)
             from claimed c where c.execution is not null having count(*) > 0
         )
-        select c.id, c.lease_id, c.attempt, c.name, c.payload, c.priority, c.run_at, c.lease_until, c.max_attempts, c.execution
+        select c.id, c.lease_id, c.attempt, c.name, c.payload, c.priority, c.run_at, c.lease_until, c.max_attempts, c.execution,
+            c.timeout
         from claimed c cross join (select count(*) as told from started) s
             cross join cloaca.note_claimed(%1$L, c.queue, c.priority, c.run_at, c.id, c.lease_id, c.lease_until)
         where s.told >= 0

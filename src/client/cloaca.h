@@ -204,6 +204,7 @@ typedef struct cloaca_task {
     int64_t run_at;
     int64_t lease_until;
     int64_t execution; /* 0: none */
+    int64_t timeout;   /* the task's own, of an attempt, beyond which no lease goes; CLOACA_NO_INTERVAL: none */
 } cloaca_task;
 
 typedef struct cloaca_tasks {
@@ -427,8 +428,9 @@ typedef struct cloaca_runner_options {
     const char *worker;           /* its name; NULL: host:pid */
     int32_t max_concurrent_tasks; /* handlers at once, 1 to 1000; 0: 4 */
     int64_t poll;                 /* the first pause where the database cannot wait; 0: 100 ms. It doubles, up to a second */
-    int64_t lease;             /* how long a claim holds, extended at a third of it; 0: the queue's, which is 30 s unless set */
-    int64_t task_timeout;      /* the longest time of an attempt; 0: 300 s; CLOACA_NO_INTERVAL: none */
+    int64_t lease;        /* how long a claim holds, extended at a third of it; 0: the queue's, which is 30 s unless set */
+    int64_t task_timeout; /* the longest time of an attempt, whatever the task says; 0: the task's own, and 300 s for one that
+                             has none; CLOACA_NO_INTERVAL: the task's own alone */
     int64_t execution_timeout; /* of cloaca_runner_execute, whatever the workflow says; 0: the workflow's own, and 3600 s for
                                   one that has none; CLOACA_NO_INTERVAL: the workflow's own alone */
     int64_t unknown_delay;     /* when a task without handler comes back; 0: 5 s */

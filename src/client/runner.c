@@ -421,7 +421,6 @@ static bool copy_options(cloaca_runner *runner, const cloaca_runner_options *giv
     }
     options->max_concurrent_tasks = (int32_t) or_default(given->max_concurrent_tasks, TASKS_DEFAULT);
     options->poll = or_default(given->poll, 100 * MILLISECOND);
-    options->task_timeout = or_default(given->task_timeout, 300 * SECOND);
     options->unknown_delay = or_default(given->unknown_delay, 5 * SECOND);
     options->drain = or_default(given->drain, 30 * SECOND);
     options->heed = or_default(given->heed, 2 * SECOND);

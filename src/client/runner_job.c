@@ -15,6 +15,7 @@
 
 /* A lease that something else cut short is not extended more often than this. */
 #define EXTEND_LOW (SECOND / 4)
+#define TASK_TIMEOUT_DEFAULT (300 * SECOND)
 
 /* A call for a job that may be repeated. */
 typedef struct job_call {
@@ -32,6 +33,7 @@ static void run_handler(handler_thread *thread, cloaca_job *job);
 static const handler_entry *find_handler(const cloaca_runner *runner, const char *name);
 static void clean_connection(handler_thread *thread);
 static void end_job(cloaca_runner *runner, cloaca_job *job);
+static int64_t longest_time(const cloaca_runner *runner, const cloaca_task *task);
 static void set_text(cloaca_job *job, char **place, const char *text);
 static cloaca_status repeat(cloaca_job *job, job_call *call, cloaca_error *error);
 static cloaca_status try_once(cloaca_job *job, job_call *call, int64_t *next_try, cloaca_error *error);
@@ -147,7 +149,7 @@ static void end_job(cloaca_runner *runner, cloaca_job *job)
 
 cloaca_job *clo_job_new(cloaca_runner *runner, const cloaca_task *task, const char *queue, int64_t lease, int64_t claimed_at)
 {
-    const int64_t timeout = runner->options.task_timeout;
+    const int64_t timeout = longest_time(runner, task);
     cloaca_job *job = calloc(1, sizeof(cloaca_job));
 
     if (job == NULL) {
@@ -173,6 +175,15 @@ cloaca_job *clo_job_new(cloaca_runner *runner, const cloaca_task *task, const ch
         return NULL;
     }
     return job;
+}
+
+/* Of an attempt, as far as the runner is concerned: the database sees to the task's own. */
+static int64_t longest_time(const cloaca_runner *runner, const cloaca_task *task)
+{
+    if (runner->options.task_timeout != 0) {
+        return runner->options.task_timeout;
+    }
+    return task->timeout == CLOACA_NO_INTERVAL ? TASK_TIMEOUT_DEFAULT : CLOACA_NO_INTERVAL;
 }
 
 void clo_job_free(cloaca_job *job)

@@ -413,6 +413,7 @@ static bool take_task(void *context, const clo_value *values)
     claimed *rows = context;
     const clo_value *name = &values[CLO_CLAIM_COL_NAME];
     const clo_value *payload = &values[CLO_CLAIM_COL_PAYLOAD];
+    const clo_value *timeout = &values[CLO_CLAIM_COL_TIMEOUT];
     cloaca_task *task;
 
     if (rows->public.count == rows->capacity) {
@@ -440,6 +441,7 @@ static bool take_task(void *context, const clo_value *values)
         .run_at = values[CLO_CLAIM_COL_RUN_AT].integer,
         .lease_until = values[CLO_CLAIM_COL_LEASE_UNTIL].integer,
         .execution = values[CLO_CLAIM_COL_EXECUTION].integer,
+        .timeout = timeout->kind == CLO_NULL ? CLOACA_NO_INTERVAL : timeout->integer,
     };
     return task->name != NULL && task->payload != NULL;
 }

@@ -68,6 +68,7 @@ enum {
     RESULT_LEASE_UNTIL,
     RESULT_MAX_ATTEMPTS,
     RESULT_EXECUTION,
+    RESULT_TIMEOUT,
     RESULT_COLUMNS
 };
 
@@ -528,6 +529,7 @@ static void add_row(Claim *claim, const Datum *values, const bool *nulls)
         [RESULT_LEASE_UNTIL] = TASK_LEASE_UNTIL,
         [RESULT_MAX_ATTEMPTS] = TASK_MAX_ATTEMPTS,
         [RESULT_EXECUTION] = TASK_EXECUTION,
+        [RESULT_TIMEOUT] = TASK_TIMEOUT,
     };
     Datum row[RESULT_COLUMNS];
     bool row_nulls[RESULT_COLUMNS];

@@ -626,6 +626,33 @@ static void attempts_time_out(void **state)
     cloaca_close(connection);
 }
 
+/* Of a task that is claimed at 7 microseconds. */
+static int64_t end_of_attempt(int64_t chosen, int64_t own)
+{
+    cloaca_runner runner = {.options = {.task_timeout = chosen}};
+    const cloaca_task task = {.name = "x", .payload = "{}", .timeout = own};
+    cloaca_job *job = clo_job_new(&runner, &task, "default", SECOND, 7);
+    int64_t end;
+
+    assert_non_null(job);
+    end = job->timeout_at;
+    clo_job_free(job);
+    return end;
+}
+
+/* The database ends what has a time of its own; the runner's default is for what has none. */
+static void own_timeouts_hold(void **state)
+{
+    (void) state;
+    assert_int_equal(end_of_attempt(0, CLOACA_NO_INTERVAL), 7 + 300 * SECOND);
+    assert_int_equal(end_of_attempt(0, 3600 * SECOND), NEVER);
+    assert_int_equal(end_of_attempt(0, SECOND), NEVER);
+    assert_int_equal(end_of_attempt(5 * SECOND, CLOACA_NO_INTERVAL), 7 + 5 * SECOND);
+    assert_int_equal(end_of_attempt(5 * SECOND, 3600 * SECOND), 7 + 5 * SECOND);
+    assert_int_equal(end_of_attempt(CLOACA_NO_INTERVAL, CLOACA_NO_INTERVAL), NEVER);
+    assert_int_equal(end_of_attempt(CLOACA_NO_INTERVAL, SECOND), NEVER);
+}
+
 /* Heeds a word to stop only when it is let go. */
 static cloaca_job_outcome end_late(cloaca_job *job, void *user)
 {
@@ -1458,15 +1485,16 @@ static void servers_that_cannot_wait_are_polled(void **state)
 #define SHARED_TESTS                                                                                                           \
     cmocka_unit_test(tasks_run_and_complete), cmocka_unit_test(handlers_decide), cmocka_unit_test(nobody_for_a_name),          \
         cmocka_unit_test(cancelled_tasks_are_told), cmocka_unit_test(leases_are_extended),                                     \
-        cmocka_unit_test(lost_leases_are_told), cmocka_unit_test(attempts_time_out), cmocka_unit_test(late_ends_are_reported), \
-        cmocka_unit_test(some_tasks_are_enough), cmocka_unit_test(an_idle_runner_ends),                                        \
-        cmocka_unit_test(idle_runners_end_executions), cmocka_unit_test(empty_queues_end_a_runner),                            \
-        cmocka_unit_test(a_stop_drains), cmocka_unit_test(the_grace_ends), cmocka_unit_test(handlers_that_do_not_end),         \
-        cmocka_unit_test(interrupts_end_a_run), cmocka_unit_test(work_commits_with_its_task),                                  \
-        cmocka_unit_test(crashes_are_recovered), cmocka_unit_test(maintenance_is_done),                                        \
-        cmocka_unit_test(defaults_are_as_documented), cmocka_unit_test(queues_have_leases),                                    \
-        cmocka_unit_test(maintenance_is_left_to_others), cmocka_unit_test(executions_have_their_time),                         \
-        cmocka_unit_test(what_is_refused), cmocka_unit_test(workflows_are_executed), cmocka_unit_test(signals_resume_tasks),   \
+        cmocka_unit_test(lost_leases_are_told), cmocka_unit_test(attempts_time_out), cmocka_unit_test(own_timeouts_hold),      \
+        cmocka_unit_test(late_ends_are_reported), cmocka_unit_test(some_tasks_are_enough),                                     \
+        cmocka_unit_test(an_idle_runner_ends), cmocka_unit_test(idle_runners_end_executions),                                  \
+        cmocka_unit_test(empty_queues_end_a_runner), cmocka_unit_test(a_stop_drains), cmocka_unit_test(the_grace_ends),        \
+        cmocka_unit_test(handlers_that_do_not_end), cmocka_unit_test(interrupts_end_a_run),                                    \
+        cmocka_unit_test(work_commits_with_its_task), cmocka_unit_test(crashes_are_recovered),                                 \
+        cmocka_unit_test(maintenance_is_done), cmocka_unit_test(defaults_are_as_documented),                                   \
+        cmocka_unit_test(queues_have_leases), cmocka_unit_test(maintenance_is_left_to_others),                                 \
+        cmocka_unit_test(executions_have_their_time), cmocka_unit_test(what_is_refused),                                       \
+        cmocka_unit_test(workflows_are_executed), cmocka_unit_test(signals_resume_tasks),                                      \
         cmocka_unit_test(executions_are_managed), cmocka_unit_test(a_stop_ends_waits_for_executions),                          \
         cmocka_unit_test(steps_join_the_transaction)
 
