@@ -20,7 +20,7 @@ modes::under_clusters(
 recovery::build();
 my $url = recovery::postgres_url();
 my $has_memory = modes::name() eq 'shared memory';
-my $soon = 5000;    # far below the intervals
+my $soon = 50_000;    # below the intervals
 my $still = 300;
 
 recovery::must($url, 'create extension cloaca');
@@ -36,15 +36,16 @@ sub wait_for {
     return "call cloaca.wait_for_execution($execution" . ($timeout ? ", '$timeout')" : ')');
 }
 
-# The processes that sleep, once there are so many. Who polls is awake now and then.
+# The processes that sleep, once there are so many, in the order in which they began. Who polls is awake now and then, and may come late.
 sub asleep {
     my ($count) = @_;
-    for (1 .. 200) {
-        my @pids = sessions::sleepers($url);
-        return @pids if @pids == $count;
-        recovery::wait_ms(10);
-    }
-    die "there never were $count sleepers\n";
+    my $sleeps = $has_memory ? "wait_event_type = 'Extension'" : "query like 'call cloaca.wait_for%'";
+    my @pids;
+    recovery::comes(sub {
+        @pids = split /\n/, recovery::must($url, "select pid from pg_stat_activity where $sleeps and state = 'active' order by query_start");
+        return @pids == $count;
+    }) or die "there never were $count sleepers\n";
+    return @pids;
 }
 
 sub cancel {
@@ -67,7 +68,7 @@ subtest 'asleep' => sub {
     my $held = "select backend_xmin is null and backend_xid is null and (select string_agg(locktype, ',') from pg_locks where pid = $pid)
         = 'virtualxid' from pg_stat_activity where pid = $pid";
     ok($has_memory ? recovery::must($url, $held) eq 't' : sessions::until_true($url, $held), 'it holds neither snapshot nor lock');
-    is(recovery::must($url, "set lock_timeout = '1s'; begin; lock table cloaca_default.cloaca_execution in access exclusive mode;
+    is(recovery::must($url, "set lock_timeout = '60s'; begin; lock table cloaca_default.cloaca_execution in access exclusive mode;
         commit; select 'done'"), 'done', 'and is in nobody\'s way');
     is(sessions::end($psql, $still), undef, 'it sleeps on');
     my $begun = time;

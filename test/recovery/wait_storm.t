@@ -16,7 +16,7 @@ my @unaided = map { ('--conf', $_) } 'cloaca.repair_interval = 1h', 'cloaca.poll
 my $setup = 'create extension cloaca; select cloaca.current_tenant()';
 my $waiters = 'build/test/recovery_waiters';
 
-system('make', '-s', 'all') == 0 or die "make failed\n";
+recovery::make('all');
 recovery::build();
 
 for my $direct ('on', 'off') {
@@ -38,13 +38,13 @@ done_testing();
 # Claims of sessions that are terminated end with them, so that nothing stays behind.
 sub storm {
     my ($name, $options, $count, $rounds) = @_;
-    run($name, $options, $setup, $waiters, 'stress', $count, 6, $rounds, 10_000);
+    run($name, $options, $setup, $waiters, 'stress', $count, 6, $rounds);
 }
 
 # 200 sleepers; each task is for one of them.
 sub herd {
     my ($name, $tasks, $sql, $before) = @_;
-    run("$tasks of 200 sleepers: $name", \@herd, "$setup; " . ($before // 'select'), $waiters, 'herd', 200, $tasks, 2000, $sql);
+    run("$tasks of 200 sleepers: $name", \@herd, "$setup; " . ($before // 'select'), $waiters, 'herd', 200, $tasks, $sql);
 }
 
 sub run {
