@@ -19,7 +19,7 @@ recovery::under_cluster(
 recovery::build();
 my $url = recovery::postgres_url();
 use constant { AT_ONCE => 'at once', DURABLY => 'durably' };
-my $claim = "select task, lease_id from cloaca.claim('work')";
+my $claim = "select task, lease_id from cloaca.claim('work', lease => '1 day')";
 my $insert = "insert into note values ('written')";
 my $held = 'select id as task, lease_id from cloaca_default.cloaca_task where lease_id is not null limit 1';
 my $wal_writer;
@@ -35,11 +35,11 @@ recovery::must($url, $_) for 'create extension cloaca', 'create table note (body
     "select s.* from generate_series(1, 3) g, cloaca.start_workflow('flow', key => g::text) s",
     q{create function claim_and_write() returns void language plpgsql as $$
         begin
-            perform from cloaca.claim('work');
+            perform from cloaca.claim('work', lease => '1 day');
             insert into note values ('written');
         end $$},
     q{create function write_and_claim() returns setof bigint language sql
-        as $$insert into note values ('written'); select task from cloaca.claim('work')$$},
+        as $$insert into note values ('written'); select task from cloaca.claim('work', lease => '1 day')$$},
     q{create function fail_and_claim() returns void language plpgsql as $$
         begin
             begin
@@ -48,7 +48,7 @@ recovery::must($url, $_) for 'create extension cloaca', 'create table note (body
             exception when division_by_zero then
                 null;
             end;
-            perform from cloaca.claim('work');
+            perform from cloaca.claim('work', lease => '1 day');
         end $$};
 begin();
 alone();
@@ -63,8 +63,14 @@ sub begin {
     $watcher = dialogue->new($url);
     $session->ask('create temp table own (body text)');
     $session->ask($claim);
-    $wal_writer = $watcher->ask("select pid from pg_stat_activity where backend_type = 'walwriter'");
+    stop_wal_writer();
+}
+
+# It may only just be starting.
+sub stop_wal_writer {
+    recovery::comes(sub { $wal_writer = $watcher->ask("select pid from pg_stat_activity where backend_type = 'walwriter'") });
     kill 'STOP', $wal_writer or die "the WAL writer cannot be stopped: $!\n";
+    recovery::comes(sub { recovery::read_file("/proc/$wal_writer/stat") =~ /\) T/ }) or die "the WAL writer does not stop\n";
 }
 
 # How many bytes of the WAL are not flushed. A page's header may be counted where nothing is behind it.
@@ -99,15 +105,15 @@ sub commits {
 
 sub alone {
     commits(AT_ONCE, 'a claim', $claim);
-    commits(AT_ONCE, 'a claim of several', "select cloaca.claim('work', 'worker', 5, '1 hour')");
+    commits(AT_ONCE, 'a claim of several', "select cloaca.claim('work', 'worker', 5, '1 day')");
     commits(AT_ONCE, 'a claim in a block', "begin; $claim; commit");
     commits(AT_ONCE, 'two claims in a block', "begin; $claim; $claim; commit");
     commits(AT_ONCE, 'a claim and a look', "begin; select count(*) from note; $claim; select count(*) from note; commit");
-    commits(AT_ONCE, 'a claim in PL/pgSQL', "do \$\$ begin perform from cloaca.claim('work'); end \$\$");
-    commits(AT_ONCE, 'two claims in PL/pgSQL', "do \$\$ begin for i in 1 .. 2 loop perform from cloaca.claim('work'); end loop; end \$\$");
+    commits(AT_ONCE, 'a claim in PL/pgSQL', "do \$\$ begin perform from cloaca.claim('work', lease => '1 day'); end \$\$");
+    commits(AT_ONCE, 'two claims in PL/pgSQL', "do \$\$ begin for i in 1 .. 2 loop perform from cloaca.claim('work', lease => '1 day'); end loop; end \$\$");
     commits(AT_ONCE, 'a prepared claim', "prepare p as $claim; execute p");
     commits(AT_ONCE, 'a claim in a pipeline', sub { pipeline($claim) });
-    commits(AT_ONCE, 'a claim of a task of an execution', "select 1 / count(*) from cloaca.claim('flow') where execution is not null");
+    commits(AT_ONCE, 'a claim of a task of an execution', "select 1 / count(*) from cloaca.claim('flow', lease => '1 day') where execution is not null");
     $session->ask("begin; select cloaca.claim('work', lease => '1 ms'); commit");
     commits(AT_ONCE, 'a claim of an expired task', "select pg_sleep(0.01); $claim");
 }
@@ -115,7 +121,7 @@ sub alone {
 # Whatever else is written, before, after or in the same statement.
 sub together {
     commits(DURABLY, 'a claim and an insert in one statement', "with c as ($claim) insert into note select task from c");
-    commits(DURABLY, 'an insert and a claim in one statement', "with i as ($insert returning 1) select * from i, cloaca.claim('work')");
+    commits(DURABLY, 'an insert and a claim in one statement', "with i as ($insert returning 1) select * from i, cloaca.claim('work', lease => '1 day')");
     commits(DURABLY, 'PL/pgSQL that claims and writes', 'select claim_and_write()');
     commits(DURABLY, 'SQL that writes and claims', 'select write_and_claim()');
     commits(DURABLY, 'a write that was rolled back, and a claim', 'select fail_and_claim()');
@@ -230,6 +236,5 @@ sub restart {
 sub begin_again {
     $session = dialogue->new($url);
     $watcher = dialogue->new($url);
-    $wal_writer = $watcher->ask("select pid from pg_stat_activity where backend_type = 'walwriter'");
-    kill 'STOP', $wal_writer or die "the WAL writer cannot be stopped: $!\n";
+    stop_wal_writer();
 }

@@ -11,7 +11,7 @@ use standby;
 use POSIX ();
 use Test::More;
 
-recovery::under_cluster('--conf', 'wal_level = logical', '--conf', 'autovacuum_naptime = 1s');
+recovery::under_cluster(map { ('--conf', $_) } 'wal_level = logical', 'autovacuum_naptime = 1s', 'wal_sender_timeout = 0', 'wal_receiver_timeout = 0');
 $recovery::folder = File::Temp::tempdir('cloaca-recovery-XXXXXX', DIR => '/tmp', CLEANUP => 1);
 my $url = recovery::postgres_url();
 my $task_table = recovery::table($url, 'task');
@@ -190,15 +190,11 @@ sub rows {
     return "select count(*), md5(string_agg(t::text, ' ' order by id)) from $task_table t";
 }
 
-# The answer of a server that follows, as soon as it is that of the first one, or else after 30 s.
+# The answer of a server that follows, as soon as it is that of the first one.
 sub eventually {
     my ($follower, $query) = @_;
     my $answer;
-    for (1 .. 300) {
-        $answer = recovery::must($follower, $query);
-        last if $answer eq recovery::must($url, $query);
-        recovery::wait_ms(100);
-    }
+    recovery::comes(sub { ($answer = recovery::must($follower, $query)) eq recovery::must($url, $query) });
     return $answer;
 }
 
@@ -214,17 +210,24 @@ sub changing_tables {
         "select cloaca.create_tenant('again', 'again_user')",
         q{create function nothing() returns trigger language plpgsql as 'begin return new; end'};
     my @workers = map { worker(@$_) } ['plain', 'set role plain'], ['plain', 'reset role'], (['again', "set cloaca.tenant = 'again'"]) x 2;
-    my @administrators = (administrator(plain_changes()), administrator(tenant_changes()));
-    $_->{end}->() for @administrators, @workers;
+    my (@administrators, @idle);
+    for (1 .. 20) {
+        my @at_work = (administrator(plain_changes()), administrator(tenant_changes()));
+        $_->{end}->() for @at_work;
+        push @administrators, @at_work;
+        @idle = grep { completed($_) <= 20 } @workers;
+        last if !@idle;
+    }
+    is(@idle, 0, 'DDL: every worker completes tasks');
+    $_->{end}->() for @workers;
+    recovery::must($url, 'drop index if exists cloaca_default.more');
     for my $worker (@workers) {
         my @said = split /\n/, recovery::read_file($worker->{file});
         my @strange = grep { /ERROR|FATAL|WARNING|server closed/ && !/lease lost|deadlock detected|current transaction is aborted|savepoint "s" does not/ } @said;
         @strange = grep { !/$expected{ $worker->{kind} }/ } @strange;
         my %strange = map { $_ => 1 } @strange;
         is_deeply([sort keys %strange], [], 'DDL: a worker meets no error that it need not');
-        my $done = grep { $_ eq 'completed' } @said;
-        cmp_ok($done, '>', 20, 'DDL: and completes tasks');
-        note("$done tasks, " . scalar(grep { /ERROR/ } @said) . ' errors');
+        note(completed($worker) . ' tasks, ' . scalar(grep { /ERROR/ } @said) . ' errors');
     }
     for my $administrator (@administrators) {
         my @strange = grep { !/deadlock detected|tenant is in use/ } split /\n/, recovery::read_file($administrator->{file});
@@ -238,21 +241,28 @@ sub changing_tables {
     $session->close;
 }
 
+sub completed {
+    my ($worker) = @_;
+    return scalar grep { $_ eq 'completed' } split /\n/, recovery::read_file($worker->{file});
+}
+
+# Any of them may fail by a deadlock, and the next one must get over that.
 sub plain_changes {
-    return map { s/TABLE/$task_table/r } 'vacuum TABLE', 'vacuum full TABLE', 'create index concurrently more on TABLE (name)',
-        'drop index concurrently cloaca_default.more', 'reindex table concurrently TABLE', 'truncate TABLE', 'cluster TABLE using cloaca_task_claim',
+    return map { s/TABLE/$task_table/r } 'vacuum TABLE', 'vacuum full TABLE', 'create index concurrently if not exists more on TABLE (name)',
+        'drop index concurrently if exists cloaca_default.more', 'reindex table concurrently TABLE', 'truncate TABLE', 'cluster TABLE using cloaca_task_claim',
         'alter table TABLE set (fillfactor = 90)', 'alter table TABLE reset (fillfactor)', 'revoke update on TABLE from plain',
         'grant update on TABLE to plain', 'revoke usage on schema cloaca_default from plain', 'grant usage on schema cloaca_default to plain',
-        'create trigger t before update on TABLE for each row execute function nothing()', 'drop trigger t on TABLE',
+        'create or replace trigger t before update on TABLE for each row execute function nothing()', 'drop trigger if exists t on TABLE',
         'alter table TABLE enable row level security', 'alter table TABLE disable row level security',
         "select cloaca.set_queue('work', retention => '1 day')", "select cloaca.set_queue('work', retention => '0')", 'analyze TABLE',
         'alter table TABLE set unlogged', 'alter table TABLE set logged', "select cloaca.run_maintenance()";
 }
 
 sub tenant_changes {
-    return 'alter table again.cloaca_task add column more integer', 'vacuum full again.cloaca_task', 'alter table again.cloaca_task drop column more',
-        "call cloaca.drop_tenant_all('again')", "select cloaca.create_tenant('again', 'again_user')", 'truncate again.cloaca_task restart identity',
-        'select pg_sleep(0.3)';
+    return 'alter table again.cloaca_task add column if not exists more integer', 'vacuum full again.cloaca_task',
+        'alter table again.cloaca_task drop column if exists more', "call cloaca.drop_tenant_all('again')",
+        "select cloaca.create_tenant('again', 'again_user') where not exists (select from cloaca.tenant where schema_name = 'again')",
+        'truncate again.cloaca_task restart identity', 'select pg_sleep(0.3)';
 }
 
 # A psql that is fed with calls for as long as its `end` is not called; errors do not stop it.
@@ -280,7 +290,8 @@ END
 sub administrator {
     my @changes = map { "$_;\n" } @_;
     my $left = ($ENV{DDL_ROUNDS} || 3) * @changes;
-    return feed('administrator', "\\o /dev/null\nset lock_timeout = '20s';\n", sub { $left-- > 0 ? $changes[-1 - $left % @changes] : undef });
+    my $settings = "\\o /dev/null\nset lock_timeout = '120s';\nset client_min_messages = warning;\n";
+    return feed('administrator', $settings, sub { $left-- > 0 ? $changes[-1 - $left % @changes] : undef });
 }
 
 # A process that writes to a psql what it is given, block by block, until there is no more or, with workers, `end` is called.
@@ -337,7 +348,8 @@ sub same_on_standby {
 
 # What PostgreSQL says of resources that were not given back, and of what should not be.
 sub quiet_log {
-    my @said = grep { /WARNING|PANIC|TRAP|not closed|leak|still (?:active|referenced)|cache lookup failed|unexpected|corrupt/ }
+    # That autovacuum is started late says how slow the machine is.
+    my @said = grep { !/worker took too long to start/ && /WARNING|PANIC|TRAP|not closed|leak|still (?:active|referenced)|cache lookup failed|unexpected|corrupt/ }
         split /\n/, recovery::read_file($ENV{CLOACA_PGLOG}) . standby::log_text();
     is_deeply(\@said, [], 'the log has nothing to complain about');
 }

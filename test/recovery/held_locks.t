@@ -61,22 +61,20 @@ sub holder {
     open my $psql, '|-', 'psql', '-Xqv', 'ON_ERROR_STOP=1', $url or die "psql: $!\n";
     $psql->autoflush;
     print $psql "begin; $lock;\n\\! touch $file\n";
-    for (1 .. 500) {
-        return $psql if -e $file;
-        recovery::wait_ms(20);
-    }
+    return $psql if recovery::comes(sub { -e $file });
     die "no lock: $lock\n";
 }
 
 # A call under way. Its statement_timeout is there for the day when the lock_timeout is not.
 sub waiting {
     my ($url, $query) = @_;
+    my $begun = time;
     my $pid = open my $output, '-|';
     if (!$pid) {
         open STDERR, '>&', \*STDOUT;
-        exec 'psql', '-XAtq', '-c', "set statement_timeout = '60s'", '-c', $query, $url or POSIX::_exit(127);
+        exec 'psql', '-XAtq', '-c', "set statement_timeout = '300s'", '-c', $query, $url or POSIX::_exit(127);
     }
-    return { query => $query, output => $output, begun => time };
+    return { query => $query, output => $output, begun => $begun };
 }
 
 sub answer {

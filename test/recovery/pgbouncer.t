@@ -20,7 +20,6 @@ my @as_owner = $> == 0 ? qw(setpriv --reuid=postgres --regid=postgres --init-gro
 my $folder = tempdir('cloaca-pgbouncer-XXXXXX', DIR => '/tmp', CLEANUP => 1);
 my $test = $$;
 my $bouncer;
-my $soon = 5000;
 
 END {
     if ($bouncer && $$ == $test) {
@@ -58,10 +57,10 @@ subtest 'waiting' => sub {
     is(recovery::must($server, "select backend_xmin is null from pg_stat_activity where pid = $pid"), 't', 'a sleeper holds no snapshot');
     my $begun = time;
     is(recovery::must($url, "select created from cloaca.enqueue('x')"), 't', 'another client enqueues');
-    is(sessions::end($waiter, $soon), 't', 'and the sleeper is woken');
+    is(sessions::end($waiter), 't', 'and the sleeper is woken');
     note(sprintf '%.0f ms', (time - $begun) * 1000);
     recovery::must($server, 'delete from cloaca_default.cloaca_task');
-    is(sessions::end(sessions::begin(\%bounced, "call cloaca.wait_for_task(timeout => '50 ms')"), $soon), 'f', 'a timeout ends it');
+    is(sessions::end(sessions::begin(\%bounced, "call cloaca.wait_for_task(timeout => '50 ms')")), 'f', 'a timeout ends it');
 
     my $lost = sessions::begin(\%bounced, 'call cloaca.wait_for_task()');
     ($pid) = sessions::until_asleep($server, 1);
@@ -70,7 +69,7 @@ subtest 'waiting' => sub {
     sessions::hang_up($lost);
     sessions::until_true($server, "select not exists (select from pg_stat_activity where pid = $pid and state = 'active')");
     recovery::must($server, "select cloaca.enqueue('x')");
-    is(sessions::end($other, $soon), 't', 'a client that is gone takes no wake from others');
+    is(sessions::end($other), 't', 'a client that is gone takes no wake from others');
     recovery::must($server, 'delete from cloaca_default.cloaca_task');
 };
 
@@ -78,13 +77,8 @@ subtest 'the library' => sub {
     my $tasks = 400;
     is(recovery::reap(recovery::start('enqueue', 'enqueue', $url, 1, $tasks, 20, "$recovery::folder/enqueue.log")), 0, 'tasks are enqueued');
     recovery::start("work$_", 'work', $url, "work$_", 5, 2000, "$recovery::folder/work$_.log") for 1 .. 4;
-    my $left;
-    for (1 .. 600) {
-        $left = recovery::must($server, "select count(*) from cloaca_default.cloaca_task where queue = 'storm'");
-        last if $left == 0;
-        recovery::wait_ms(50);
-    }
-    is($left, 0, 'and all finished by four workers');
+    my $left = sub { recovery::must($server, "select count(*) from cloaca_default.cloaca_task where queue = 'storm'") };
+    ok(recovery::reaches($left, 0), 'and all finished by four workers');
     is_deeply([recovery::failures()], [], 'none of which failed');
     is(recovery::stop_all(), 0, 'they stop when told');
     is(recovery::must($server, "select count(*) from cloaca_default.cloaca_task_history where queue = 'storm'"), $tasks, 'each task once');
@@ -104,6 +98,9 @@ listen_port = 6432
 unix_socket_dir = $folder
 auth_type = any
 pool_mode = transaction
+query_wait_timeout = 0
+client_login_timeout = 0
+server_connect_timeout = 120
 logfile = $folder/pgbouncer.log
 INI
     chown +(getpwnam 'postgres')[2, 3], $folder, "$folder/pgbouncer.ini" if $> == 0;
@@ -114,10 +111,7 @@ INI
         open STDERR, '>&', \*STDOUT or die;
         exec @as_owner, $pgbouncer, "$folder/pgbouncer.ini" or POSIX::_exit(127);
     }
-    for (1 .. 100) {
-        return if -S "$folder/.s.PGSQL.6432";
-        recovery::wait_ms(50);
-    }
+    return if recovery::comes(sub { -S "$folder/.s.PGSQL.6432" });
     die "pgbouncer does not start:\n" . recovery::read_file("$folder/out") . recovery::read_file("$folder/pgbouncer.log");
 }
 
