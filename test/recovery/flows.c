@@ -23,7 +23,8 @@
 #include <string.h>
 #include <time.h>
 
-enum { MOST = 20 };
+/* PATIENCE: seconds. */
+enum { MOST = 20, PATIENCE = 300 };
 
 static volatile sig_atomic_t stopped;
 static const char *url;
@@ -297,8 +298,10 @@ static bool is_fault(const char *state)
 /* Opens the connection anew, for as long as a restart of the server may take. */
 static void connect_again(void)
 {
+    const time_t end = time(NULL) + PATIENCE;
+
     PQfinish(connection);
-    for (int attempt = 0; attempt < 600 && !stopped; attempt++) {
+    while (time(NULL) < end && !stopped) {
         connection = PQconnectdb(url);
         if (PQstatus(connection) == CONNECTION_OK) {
             PQsetNoticeProcessor(connection, ignore, NULL);

@@ -27,7 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST = 10000, PATIENCE = 120 };
+enum { MOST = 10000, PATIENCE = 900 };
 
 #define MINUTE INT64_C(60000000)
 

@@ -13,7 +13,7 @@ use POSIX ();
 use Time::HiRes ();
 
 our $folder;    # of this run, for logs and files
-our $patience = 120;    # seconds: of whatever waits for something that takes no time
+our $patience = $ENV{RECOVERY_PATIENCE} || 120;    # seconds: of whatever waits for something that takes no time
 our $longest = 1800;    # seconds: of a whole test
 our $program = 'build/test/recovery_worker';
 my %names;    # of running workers, by process id
@@ -129,7 +129,7 @@ sub stop_all {
 # The answer of either database, a line a row, columns parted by |; undef when it does not answer.
 sub ask {
     my ($url, $query) = @_;
-    my @command = $url =~ m{^sqlite:///(.*)} ? ('sqlite3', '-cmd', '.timeout 120000', "$1", $query)
+    my @command = $url =~ m{^sqlite:///([^?]*)} ? ('sqlite3', '-cmd', '.timeout 120000', "$1", $query)
         : ('psql', '-X', '-A', '-t', '-q', '-v', 'ON_ERROR_STOP=1', '-c', $query, $url);
     my $pid = open my $output, '-|';
     if (!$pid) {
@@ -161,14 +161,18 @@ sub kill_postmaster {
     until_gone($pid);
 }
 
-# SIGKILL for a process of the server, which then restarts all the others; returns when it answers again. While the process is there the
-# postmaster may not know yet, and would answer. False when it was gone already.
-sub crash {
+# SIGKILL for a process of the server, which then restarts all the others; returns when the postmaster knows, so that nobody is let in
+# before. False when the process was gone already.
+sub kill_backend {
     my ($pid) = @_;
     kill 'KILL', $pid or return 0;
     until_gone($pid);
-    until_up(postgres_url());
     return 1;
+}
+
+# The same, and returns when the server answers again.
+sub crash {
+    return kill_backend(@_) && until_up(postgres_url());
 }
 
 sub until_gone {
@@ -178,7 +182,7 @@ sub until_gone {
 
 sub until_up {
     my ($url) = @_;
-    comes(sub { defined ask($url, 'select 1') }) or die "the server does not come back\n";
+    return comes(sub { defined ask($url, 'select 1') }) || die "the server does not come back\n";
 }
 
 sub start_postmaster {

@@ -39,7 +39,8 @@ sub maintainer {
 # A file with a schedule of a task and one of an execution, each minute from the beginning on.
 sub scheduled_file {
     my ($name) = @_;
-    my $url = "sqlite:///$folder/$name.db";
+    # Who is kept waiting by another that stands still waits on.
+    my $url = "sqlite:///$folder/$name.db?_busy_timeout=120000";
     maintainer('call', $url, $begin, 'define_workflow', '{"name": "flow", "definition": {"tasks": [{"name": "a"}, {"name": "b", "dependencies": ["a"]}]}}');
     maintainer('call', $url, $begin, 'create_schedule', qq({"name": "$_->[0]", "cron": "* * * * *", $_->[1], "catch_up": "run_all"}))
         for ['flow', '"workflow": "flow"'], ['task', '"task": "work", "queue": "fired"'];

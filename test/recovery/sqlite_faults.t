@@ -9,7 +9,7 @@ use recovery;
 use Test::More;
 
 recovery::build();
-system('make', '-s', 'programs') == 0 or die "make failed\n";
+recovery::make('programs');
 my $folder = $recovery::folder;
 
 locked();
@@ -32,33 +32,35 @@ sub locked {
     open my $holder, '|-', 'sqlite3', "$folder/locked.db" or die "sqlite3: $!\n";
     print $holder "begin immediate;\n.shell touch $folder/held\n";
     $holder->flush;
-    for (1 .. 100) {
-        last if -e "$folder/held";
-        recovery::wait_ms(50);
-    }
+    recovery::comes(sub { -e "$folder/held" }) or die "no lock\n";
     my ($answer, $status) = cloaca("$url?_busy_timeout=100", 'enqueue second');
     like($answer, qr/"condition": "busy", "sqlstate": "55P03"/, 'locked: busy');
     isnt($status, 0, 'locked: the command fails');
     ($answer, $status) = cloaca("$url?_busy_timeout=100", 'tasks');
     is($status, 0, 'locked: readers are not in the way');
 
+    my $writer = recovery::start('writer', 'enqueue', "$url?_busy_timeout=100", 1, 1, 1, "$folder/writer.log");
+    is(recovery::reap($writer), 0, 'locked: a writer gives up without harm');
+    is(recovery::ask($url, "select count(*) from cloaca_task"), 1, 'locked: what was refused is not there');
+
     # A worker goes on as soon as the lock is gone.
-    my $worker = recovery::start('patient', 'enqueue', "$url?_busy_timeout=100", 1, 1, 1, "$folder/patient.log");
     my $claimer = recovery::start('claimer', 'work', "$url?_busy_timeout=100", 'claimer', 1, 60_000, "$folder/claimer.log");
-    recovery::wait_ms(500);
+    recovery::comes(sub { grep { (readlink $_ // '') eq "$folder/locked.db" } glob "/proc/$claimer/fd/*" }) or die "the file is not opened\n";
+    recovery::wait_ms(300);
     print $holder "rollback;\n";
     close $holder;
-    is(recovery::reap($worker), 0, 'locked: a writer gives up without harm');
-    is(recovery::ask($url, "select count(*) from cloaca_task where queue = 'default'"), 1, 'locked: what was refused is not there');
     cloaca($url, 'enqueue third --queue storm');
-    my $left = 1;
-    for (1 .. 100) {
-        last unless $left = recovery::ask($url, "select count(*) from cloaca_task where queue = 'storm'");
-        recovery::wait_ms(50);
-    }
-    is($left, 0, 'locked: a claimer that waited works on');
+    my $left = sub { recovery::ask($url, "select count(*) from cloaca_task where queue = 'storm'") };
+    ok(recovery::reaches($left, 0), 'locked: a claimer that waited works on');
     is_deeply([recovery::failures()], [], 'locked: no worker failed');
     recovery::stop_all();
+}
+
+# What writers were told of, by their logs.
+sub acknowledged {
+    my ($logs) = @_;
+    my @mine = map { /^task (\d+) (\d+)$/ ? [$1, $2] : () } map { split /\n/, recovery::read_file($_) } glob "$folder/$logs.log" =~ s/ /?/gr;
+    return @mine;
 }
 
 # A file that may not grow any further.
@@ -68,7 +70,7 @@ sub full {
     is(recovery::reap(recovery::start('fill', 'fill', $url, $what eq 'limited' ? 200 : 1_000_000, "$folder/$what.log")), 0,
         "$what: the writer goes on after the error");
     my %there = map { split /\|/ } split /\n/, recovery::must($url, 'select id, payload from cloaca_task');
-    my @mine = map { /^task (\d+) (\d+)$/ ? [$1, $2] : () } split /\n/, recovery::read_file("$folder/$what.log");
+    my @mine = acknowledged($what);
     cmp_ok(scalar @mine, '>', 100, "$what: tasks were acknowledged");
     is_deeply([grep { ($there{ $_->[1] } // 'lost') ne $_->[0] } @mine], [], "$what: and are there");
     is(scalar(keys %there), scalar(@mine), "$what: what was refused is not");
@@ -108,15 +110,17 @@ sub killed {
             "$folder/killed$next.log");
     };
     my @running = map { $begin->() } 1 .. 4;
-    for (1 .. 30) {
+    for my $round (1 .. 30) {
         recovery::wait_ms(20 + rand 100);
+        # Some of them have time to do something, however slow they are.
+        recovery::comes(sub { acknowledged('killed*') > 10 * $round }) or die "nothing is enqueued\n" if $round % 3 == 0;
         recovery::kill_one(shift @running);
         push @running, $begin->();
     }
     is_deeply([recovery::failures()], [], 'killed: no writer met an error that no fault explains');
     recovery::stop_all();
     my %there = map { split /\|/ } split /\n/, recovery::must($url, 'select id, payload from cloaca_task');
-    my @mine = map { /^task (\d+) (\d+)$/ ? [$1, $2] : () } map { split /\n/, recovery::read_file($_) } glob "$folder/killed*.log";
+    my @mine = acknowledged('killed*');
     cmp_ok(scalar @mine, '>', 100, 'killed: tasks were acknowledged');
     is_deeply([grep { ($there{ $_->[1] } // 'lost') ne $_->[0] } @mine], [], 'killed: and are there');
     is(recovery::must($url, 'pragma integrity_check'), 'ok', 'killed: the file is in order');

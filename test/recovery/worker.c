@@ -28,7 +28,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST = 256 };
+/* PATIENCE: seconds. */
+enum { MOST = 256, PATIENCE = 300 };
 
 static const char *const queue = "storm";
 static volatile sig_atomic_t stopped;
@@ -353,10 +354,11 @@ static bool retry(cloaca_status status, const cloaca_error *error, const char *w
 /* Opens the connection anew, for as long as a restart of the server may take. */
 static void connect_again(void)
 {
+    const time_t end = time(NULL) + PATIENCE;
     cloaca_error error;
 
     cloaca_close(connection);
-    for (int attempt = 0; attempt < 600; attempt++) {
+    while (time(NULL) < end) {
         if (cloaca_open(url, &connection, &error) == CLOACA_OK) {
             return;
         }
