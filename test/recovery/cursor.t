@@ -77,12 +77,13 @@ sub begin {
 
 # Claims until there is something: the tasks, and the number of claims.
 sub poll {
-    for my $tries (1 .. 1500) {
-        my $found = $claimer->ask("select task from cloaca.claim('$queue', max => 10)");
-        return ($found, $tries) if $found ne '';
-        recovery::wait_ms(20);
-    }
-    return ('', 0);
+    my ($found, $tries) = ('', 0);
+    recovery::comes(sub {
+        $tries++;
+        $found = $claimer->ask("select task from cloaca.claim('$queue', max => 10)");
+        return $found ne '';
+    });
+    return ($found, $tries);
 }
 
 # Lets the cursor of a priority pass everything that is there now: the claimer takes a task that is due half an hour later.
@@ -112,11 +113,7 @@ sub held {
 
 sub wait_until {
     my ($query) = @_;
-    for (1 .. 1000) {
-        return if recovery::must($url, $query) eq 't';
-        recovery::wait_ms(20);
-    }
-    die "not within 20 s: $query\n";
+    recovery::comes(sub { recovery::must($url, $query) eq 't' }) or die "never true: $query\n";
 }
 
 # Without this none of the other cases would show anything.
@@ -164,7 +161,7 @@ sub rolled_back {
         my ($task) = held('begin');
         my $pid = $other->backend;
         pass_over();
-        recovery::must($url, "select pg_terminate_backend($pid, 20000)");
+        recovery::must($url, "select pg_terminate_backend($pid, 120000)");
         return $task;
     });
     finds('a claim whose client was killed', SOON, sub {
@@ -405,11 +402,10 @@ sub priorities {
     wait_until("select count(*) = 3 from $task_table where queue = '$queue'");
     recovery::wait_ms(500) if !$is_shared;
     my @found;
-    for (1 .. 1500) {
+    recovery::comes(sub {
         push @found, grep { $_ ne '' } $claimer->ask("select task from cloaca.claim('$queue')");
-        last if @found == 3;
-        recovery::wait_ms(20);
-    }
+        return @found == 3;
+    });
     my @expected = $is_shared ? reverse @tasks : sort @tasks;
     is_deeply([$is_shared ? @found : sort @found], \@expected, 'all priorities are found, the smallest first');
     $_->close for $claimer, $other;
@@ -571,7 +567,7 @@ sub finish_many {
         my $now = $left < 5000 ? $left : 5000;
         $claimer->ask("select count(*) from cloaca.enqueue_many('task', array_fill('1'::jsonb, array[$now]), queue => '$queue')");
         $claimer->ask("select count(*) from (select array_agg(task) tasks, array_agg(lease_id) leases
-            from cloaca.claim('$queue', max => 5000)) c, cloaca.complete_many(tasks, leases)");
+            from cloaca.claim('$queue', max => 5000, lease => '1 day')) c, cloaca.complete_many(tasks, leases)");
     }
     is($claimer->ask("select count(*) from cloaca.claim('$queue')"), 0, "$count tasks are done");
     recovery::wait_ms(50);
@@ -586,9 +582,9 @@ sub finish_many {
 sub storm {
     my $interval = $is_shared ? '1h' : '200ms';
     recovery::must($url, "create table born (task bigint primary key); create table done (task bigint primary key);
-        select cloaca.set_queue('storm', max_attempts => 1000000)");
+        select cloaca.set_queue('storm', max_attempts => 1000000, lease => '1 day')");
     my $options = "-c cloaca.repair_interval=$interval";
-    my $enqueue = start_bench('enqueue', $options, 6, 8, <<'END');
+    my $enqueue = start_bench('enqueue', $options, 6, '-t', 250, <<'END');
 \set priority random(-1, 1)
 \set wait random(0, 40)
 \set dice random(1, 10)
@@ -601,7 +597,7 @@ commit;
 rollback;
 \endif
 END
-    my $claim = start_bench('claim', $options, 6, 600, <<'END');
+    my $claim = start_bench('claim', $options, 6, '-T', $recovery::longest, <<'END');
 \set dice random(1, 100)
 \set wait random(0, 10)
 \set task 0
@@ -640,24 +636,19 @@ commit;
 \endif
 END
     is(reap_bench($enqueue), 0, 'storm: no transaction of an enqueuer fails');
-    my $left = -1;
-    for (1 .. 600) {
-        $left = recovery::must($url, "select count(*) from $task_table where queue = 'storm'");
-        last if $left == 0 || waitpid($claim, 1) != 0;
-        recovery::wait_ms(100);
-    }
-    is($left, 0, 'storm: no task stays behind');
+    my $left = sub { recovery::must($url, "select count(*) from $task_table where queue = 'storm'") };
+    ok(recovery::reaches($left, 0), 'storm: no task stays behind');
     kill 'INT', $claim;
     reap_bench($claim);
     unlike(recovery::read_file("$recovery::folder/claim.err"), qr/error|aborted/i, 'storm: no call of a claimer fails');
-    cmp_ok(recovery::must($url, 'select count(*) from born'), '>', 50, 'storm: there were tasks');
+    cmp_ok(recovery::must($url, 'select count(*) from born'), '>', 500, 'storm: there were tasks');
     is(recovery::must($url, 'select count(*) from born full join done using (task) where born.task is null or done.task is null'), 0,
         'storm: each was completed, and once');
 }
 
-# Clients that run a script for some seconds.
+# Clients that run a script so often each, or for some seconds.
 sub start_bench {
-    my ($name, $options, $clients, $seconds, $script) = @_;
+    my ($name, $options, $clients, $until, $count, $script) = @_;
     my $file = "$recovery::folder/$name.sql";
     open my $handle, '>', $file or die;
     print $handle $script;
@@ -667,7 +658,7 @@ sub start_bench {
         $ENV{PGOPTIONS} = $options;
         open STDOUT, '>', "$recovery::folder/$name.out" or die;
         open STDERR, '>', "$recovery::folder/$name.err" or die;
-        exec "$ENV{CLOACA_PGBIN}/pgbench", '-n', '-f', $file, '-c', $clients, '-T', $seconds or POSIX::_exit(127);
+        exec "$ENV{CLOACA_PGBIN}/pgbench", '-n', '-f', $file, '-c', $clients, $until, $count or POSIX::_exit(127);
     }
     $benches{$pid} = 1;
     return $pid;
@@ -705,7 +696,7 @@ sub promotion {
         $there = dialogue->new($standby, 'cloaca.repair_interval' => '1h');
         die "the standby lags behind:\n" . standby::log_text() unless standby::wait_for($url, $standby);
         like($there->ask("select cloaca.claim('$queue')"), qr/^ERROR: .*(read-only|recovery)/, 'a standby gives no task');
-        is(recovery::must($standby, 'select pg_promote()'), 't', 'the standby is promoted');
+        is(recovery::must($standby, 'select pg_promote(true, 300)'), 't', 'the standby is promoted');
         $claimer->close;
         $claimer = $there;
         return $claimed;
