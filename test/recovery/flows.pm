@@ -31,10 +31,10 @@ sub call {
     my ($url, $function, $arguments, $count) = @_;
     my $rows = 'generate_series(1, ' . ($count // 1) . ')';
     my $statements = "$recovery::folder/call.sql";
-    my ($file) = $url =~ m{^sqlite:///(.*)};
+    my ($file) = $url =~ m{^sqlite:///([^?]*)};
     my @command = $file ? ('sqlite3', '-bail', $file, ".read $statements") : ('psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $statements, $url);
     open my $output, '>', $statements or die "$statements: $!\n";
-    print $output $file ? ".timeout 20000\n.load build/cloaca_sqlite\nbegin immediate;\nselect count(cloaca_$function($arguments)) from $rows;\ncommit;\n"
+    print $output $file ? ".timeout 120000\n.load build/cloaca_sqlite\nbegin immediate;\nselect count(cloaca_$function($arguments)) from $rows;\ncommit;\n"
         : "select count(*) from (select cloaca.$function($arguments) from $rows) s;\n";
     close $output;
     system("@{[map { quotemeta } @command]} >>$recovery::folder/call.out") == 0 or die "$function failed\n";
@@ -93,6 +93,20 @@ sub start {
 sub unfinished {
     my ($url) = @_;
     return recovery::ask($url, 'select count(*) from ' . recovery::table($url, 'execution') . ' where finished_at is null');
+}
+
+# Waits for as long as workers bring the executions forward, or until one fails; what it says then.
+sub until_done {
+    my ($url) = @_;
+    my ($task, $node) = map { recovery::table($url, $_) } qw(task execution_task);
+    my $left = "select (select count(*) from $task) + (select count(*) from $node where state in ('waiting', 'ready'))";
+    my @failures;
+    recovery::reaches(sub {
+        @failures = recovery::failures();
+        recovery::ask($url, 'select count(*) from cloaca.run_maintenance()') if !is_sqlite($url);
+        return @failures ? 0 : recovery::ask($url, $left);
+    }, 0);
+    return @failures;
 }
 
 # ---------------------------------------------------------------------------------------------------------- at any moment

@@ -27,7 +27,7 @@ storm::run($url, $tasks, 16, sub {
     if ($turn % 15 == 10) {
         my $backend = recovery::ask($url, "select pid from pg_stat_activity where query ~ 'claim|complete' and pid <> pg_backend_pid()
             and backend_type = 'client backend' order by random() limit 1");
-        $crashes += $backend ? kill 'KILL', $backend : 0;
+        $crashes += recovery::kill_backend($backend) if $backend;
     } elsif ($turn % 4 == 0) {
         $terminated += recovery::ask($url, "select count(pg_terminate_backend(pid)) from (select pid from pg_stat_activity
             where query ~ 'claim|complete' and pid <> pg_backend_pid() and backend_type = 'client backend' order by random() limit 2) b") || 0;
