@@ -10,6 +10,7 @@ if (!$ENV{CLOACA_PGDATA}) {
         'log_statement=all', 'log_min_duration_statement=0', 'log_parameter_max_length=-1', 'log_parameter_max_length_on_error=-1',
         'log_min_messages=debug2', 'log_min_error_statement=debug5', 'log_error_verbosity=verbose', 'debug_print_parse=on',
         'debug_print_plan=on', 'auto_explain.log_min_duration=0', 'auto_explain.log_nested_statements=on', 'auto_explain.log_verbose=on';
+    alarm 1800;    # Outlives the exec.
     exec 'test/cluster', @conf, '--', $^X, $0;
 }
 
