@@ -420,12 +420,13 @@ typedef enum cloaca_runner_until {
     CLOACA_UNTIL_EMPTY        /* its queues have no task left: neither ready nor scheduled nor running under any worker */
 } cloaca_runner_until;
 
-/* Zeroed with CLOACA_RUNNER_INIT, then url and whatever differs from the default. Everything is copied. */
+/* Zeroed with CLOACA_RUNNER_INIT, then url and whatever differs from the default. Everything is copied. Times are at most 10
+ * years. */
 typedef struct cloaca_runner_options {
     const char *url;    /* required, as for cloaca_open; not sqlite:///:memory:, which has one connection alone */
     size_t queue_count; /* 0: one, "default" */
     const char *const *queues;
-    const char *worker;           /* its name; NULL: host:pid */
+    const char *worker;           /* its name, 1 to 200 bytes without control characters; NULL: host:pid */
     int32_t max_concurrent_tasks; /* handlers at once, 1 to 1000; 0: 4 */
     int64_t poll;                 /* the first pause where the database cannot wait; 0: 100 ms. It doubles, up to a second */
     int64_t lease;        /* how long a claim holds, extended at a third of it; 0: the queue's, which is 30 s unless set */

@@ -27,6 +27,8 @@
 #define STOP_PATIENCE (13 * SECOND)
 
 static cloaca_status check_options(const cloaca_runner_options *options, cloaca_error *error);
+static bool are_times_good(const cloaca_runner_options *options);
+static bool is_name(const char *name);
 static cloaca_status check_url(const char *url, cloaca_error *error);
 static bool copy_options(cloaca_runner *runner, const cloaca_runner_options *given);
 static bool make_locks(cloaca_runner *runner);
@@ -365,14 +367,44 @@ static cloaca_status check_options(const cloaca_runner_options *options, cloaca_
     if (options->max_concurrent_tasks < 0 || options->max_concurrent_tasks > TASKS_LIMIT) {
         return clo_fail(error, CLOACA_INVALID_ARGUMENT, "The number of concurrent tasks must be from 1 to 1000.");
     }
-    if (options->poll < 0 || options->lease < 0 || options->task_timeout < CLOACA_NO_INTERVAL || options->unknown_delay < 0 ||
-        options->execution_timeout < CLOACA_NO_INTERVAL || options->drain < 0 || options->heed < 0) {
-        return clo_fail(error, CLOACA_INVALID_ARGUMENT, "The times of a runner must not be negative.");
+    if (options->worker != NULL && !is_name(options->worker)) {
+        return clo_fail(error, CLOACA_INVALID_NAME, "The worker must have 1 to 200 bytes and no control characters.");
+    }
+    if (!are_times_good(options)) {
+        return clo_fail(error, CLOACA_INVALID_ARGUMENT, "The times of a runner must be from 0 to 10 years.");
     }
     if (options->max_tasks < 0 || options->until < CLOACA_UNTIL_STOPPED || options->until > CLOACA_UNTIL_EMPTY) {
         return clo_fail(error, CLOACA_INVALID_ARGUMENT, "When the runner ends is not said as it can be.");
     }
     return check_url(options->url, error);
+}
+
+static bool are_times_good(const cloaca_runner_options *options)
+{
+    const int64_t times[] = {options->poll, options->lease, options->unknown_delay, options->drain, options->heed};
+    const int64_t limits[] = {options->task_timeout, options->execution_timeout};
+    bool good = true;
+
+    for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+        good = good && times[i] >= 0 && times[i] <= INTERVAL_LIMIT;
+    }
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        good = good && limits[i] >= CLOACA_NO_INTERVAL && limits[i] <= INTERVAL_LIMIT;
+    }
+    return good;
+}
+
+/* What the database would not take is said before the first claim. Characters from U+0080 to U+009F begin with the byte C2. */
+static bool is_name(const char *name)
+{
+    const unsigned char *byte = (const unsigned char *) name;
+    const size_t length = strlen(name);
+    bool plain = length >= 1 && length <= NAME_LIMIT && clo_utf8_valid(name, length);
+
+    for (; plain && *byte != '\0'; byte++) {
+        plain = *byte >= 0x20 && *byte != 0x7f && !(*byte == 0xc2 && byte[1] < 0xa0);
+    }
+    return plain;
 }
 
 static cloaca_status check_url(const char *url, cloaca_error *error)

@@ -22,6 +22,8 @@
 #define LEASE_DEFAULT (30 * SECOND)
 #define BACKOFF_LOW (100 * MILLISECOND)
 #define BACKOFF_HIGH (5 * SECOND)
+/* 10 years, as in the database, so that sums of a time and an interval never overflow. */
+#define INTERVAL_LIMIT (INT64_C(315576000) * SECOND)
 
 /* A connection that is opened again when it was lost, less and less often. */
 typedef struct runner_link {

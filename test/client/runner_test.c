@@ -1039,6 +1039,47 @@ static void maintenance_is_left_to_others(void **state)
     cloaca_close(connection);
 }
 
+/* What no claim would take is refused before there is one, and what is as long as it may be works. */
+static void options_have_limits(void **state)
+{
+    static const char *const queue = "limits of options";
+    static const int64_t limit = INT64_C(315576000) * SECOND;
+    char long_name[202] = "";
+    const char *const bad_names[] = {"", "a\nb", "a\x7f", "\xc2\x85", "\xff", long_name};
+    cloaca *connection = open_here();
+    cloaca_runner_options options = options_for(&queue);
+    int64_t *const times[] = {&options.poll,  &options.lease, &options.task_timeout,     &options.unknown_delay,
+                              &options.drain, &options.heed,  &options.execution_timeout};
+    cloaca_runner *runner;
+    cloaca_error error;
+
+    (void) state;
+    memset(long_name, 'x', sizeof(long_name) - 1);
+    for (size_t i = 0; i < sizeof(bad_names) / sizeof(bad_names[0]); i++) {
+        options.worker = bad_names[i];
+        assert_condition(cloaca_runner_new(&options, &runner, &error), CLOACA_INVALID_NAME);
+        assert_null(runner);
+    }
+    long_name[200] = '\0';
+    options.worker = long_name;
+    for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+        *times[i] = limit + 1;
+        assert_condition(cloaca_runner_new(&options, &runner, &error), CLOACA_INVALID_ARGUMENT);
+        *times[i] = INT64_MAX;
+        assert_condition(cloaca_runner_new(&options, &runner, &error), CLOACA_INVALID_ARGUMENT);
+        *times[i] = limit;
+    }
+    options.until = CLOACA_UNTIL_IDLE;
+    enqueue(connection, queue, "x", NULL);
+    enqueue(connection, queue, "unheard of", NULL);
+    runner = start(&options, "x", echo);
+    assert_ok(cloaca_runner_wait(runner, &error));
+    cloaca_runner_free(runner);
+    assert_int_equal(seen.events[CLOACA_EVENT_COMPLETED], 1);
+    assert_int_equal(seen.events[CLOACA_EVENT_DEFERRED], 1);
+    cloaca_close(connection);
+}
+
 static void what_is_refused(void **state)
 {
     static const char *const bad_queue = "";
@@ -1496,7 +1537,7 @@ static void servers_that_cannot_wait_are_polled(void **state)
         cmocka_unit_test(executions_have_their_time), cmocka_unit_test(what_is_refused),                                       \
         cmocka_unit_test(workflows_are_executed), cmocka_unit_test(signals_resume_tasks),                                      \
         cmocka_unit_test(executions_are_managed), cmocka_unit_test(a_stop_ends_waits_for_executions),                          \
-        cmocka_unit_test(steps_join_the_transaction)
+        cmocka_unit_test(steps_join_the_transaction), cmocka_unit_test(options_have_limits)
 
 int main(void)
 {
