@@ -160,7 +160,7 @@ c.close()
 other.close()
 END
 is(program('/usr/bin/python3', $python), <<'END', 'in Python');
-10 ['task', 'lease_id', 'attempt', 'name', 'payload', 'priority', 'run_at', 'lease_until', 'max_attempts', 'execution']
+10 ['task', 'lease_id', 'attempt', 'name', 'payload', 'priority', 'run_at', 'lease_until', 'max_attempts', 'execution', 'timeout']
 [('completed', 10)]
 lease_lost: lease lost: Task 1 is not held under this lease.
 [(0,)]
