@@ -225,14 +225,14 @@ static void keep_error(struct run *run, bool late)
         trouble->length--;
     if (trouble->length > 0 && !late)
         buffer_text(&run->text, ": ");
+    /* The library replaces other bytes that are no text. */
     while (start < trouble->length) {
-        size_t size = utf8_character(trouble->data + start, trouble->length - start);
+        size_t size = strnlen(trouble->data + start, trouble->length - start);
 
-        if (size == 0 || trouble->data[start] == '\0')
+        buffer_append(&run->text, trouble->data + start, size);
+        if (start + size < trouble->length)
             buffer_text(&run->text, "\xEF\xBF\xBD");
-        else
-            buffer_append(&run->text, trouble->data + start, size);
-        start += size > 0 ? size : 1;
+        start += size + 1;
     }
     cloaca_job_set_error(run->job, run->text.length > 0 ? run->text.data : NULL);
 }

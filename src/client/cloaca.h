@@ -511,13 +511,17 @@ int cloaca_job_descriptor(cloaca_job *job);
 /* Sleeps, and returns early, with the reason, when the job is cancelled. */
 cloaca_stop_reason cloaca_job_pause(cloaca_job *job, int64_t microseconds);
 
-/* What the outcome is reported with; copied. The result is JSON text, the error plain text, which follows "timed out: " when
- * the attempt took too long. */
+/*
+ * What the outcome is reported with; copied. The result is JSON text; one that is none fails the task for good. The error is
+ * plain text, of which the first 10,000 characters are kept, and bytes that are no UTF-8 become U+FFFD; it follows "timed out:
+ * " when the attempt took too long.
+ */
 void cloaca_job_set_result(cloaca_job *job, const char *result);
 void cloaca_job_set_error(cloaca_job *job, const char *message);
-/* Another delay than the retry policy's, for CLOACA_JOB_RETRY. */
+/* Another delay than the retry policy's, for CLOACA_JOB_RETRY. More than 10 years count as 10, below 0 is the policy's. */
 void cloaca_job_retry_in(cloaca_job *job, int64_t delay);
-/* For CLOACA_JOB_DEFERRED: a time by the database's clock, or so long from the report on. */
+/* For CLOACA_JOB_DEFERRED: a time by the database's clock (before the year 1 is its begin, after 9999 its end), or so long from
+ * the report on (below 0 is 0, more than 10 years count as 10). */
 void cloaca_job_sleep_until(cloaca_job *job, int64_t time);
 void cloaca_job_sleep_for(cloaca_job *job, int64_t interval);
 

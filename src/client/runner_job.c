@@ -5,6 +5,8 @@
  * jobs, or else through the runner's, one thread at a time.
  */
 #define _GNU_SOURCE /* pipe2 */
+#include "common/json.h"
+#include "common/timestamp.h"
 #include "runner.h"
 
 #include <fcntl.h>
@@ -325,23 +327,36 @@ void cloaca_job_set_result(cloaca_job *job, const char *result)
 
 void cloaca_job_set_error(cloaca_job *job, const char *message)
 {
-    set_text(job, &job->error, message);
+    clo_buffer mended = {0};
+
+    if (message == NULL) {
+        set_text(job, &job->error, NULL);
+        return;
+    }
+    /* Such as errno's text in another encoding: the database would refuse all of it, and with it that the task is tried again.
+     */
+    clo_utf8_mend(&mended, message, strlen(message));
+    set_text(job, &job->error, clo_buffer_finish(&mended) ? mended.data : message);
+    job->no_memory = job->no_memory || mended.failed;
+    clo_buffer_free(&mended);
 }
 
 void cloaca_job_retry_in(cloaca_job *job, int64_t delay)
 {
-    job->retry_in = delay;
+    job->retry_in = delay >= 0 ? clo_earlier(delay, INTERVAL_LIMIT) : CLOACA_NO_INTERVAL;
 }
 
 void cloaca_job_sleep_until(cloaca_job *job, int64_t time)
 {
-    job->sleep_until = time;
+    const int64_t early_enough = clo_earlier(time, CLO_TIME_END - 1);
+
+    job->sleep_until = time == CLOACA_NO_TIME || early_enough > CLO_TIME_FIRST ? early_enough : CLO_TIME_FIRST;
 }
 
 void cloaca_job_sleep_for(cloaca_job *job, int64_t interval)
 {
     job->sleep_until = CLOACA_NO_TIME;
-    job->sleep_for = interval > 0 ? interval : 0;
+    job->sleep_for = interval > 0 ? clo_earlier(interval, INTERVAL_LIMIT) : 0;
 }
 
 cloaca_status cloaca_job_step(cloaca_job *job, const char *name, bool *recorded, char **result, cloaca_error *error)

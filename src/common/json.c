@@ -84,6 +84,22 @@ bool clo_utf8_valid(const char *text, size_t length)
     return true;
 }
 
+void clo_utf8_mend(clo_buffer *out, const char *text, size_t length)
+{
+    const char *end = text + length;
+
+    while (text < end) {
+        const size_t size = *text == '\0' ? 0 : character_length(text, end);
+
+        if (size == 0) {
+            clo_buffer_text(out, "\xef\xbf\xbd");
+        } else {
+            clo_buffer_append(out, text, size);
+        }
+        text += size > 0 ? size : 1;
+    }
+}
+
 void clo_json_string(clo_buffer *out, const char *text, size_t length)
 {
     const char *end = text + length;

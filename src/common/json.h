@@ -30,6 +30,9 @@ bool clo_json_rewrite(const char *text, size_t length, clo_buffer *out, clo_json
 /* Whether the text is UTF-8 without a zero byte. */
 bool clo_utf8_valid(const char *text, size_t length);
 
+/* Appends the text; zero bytes, and those that are no UTF-8, become U+FFFD each. */
+void clo_utf8_mend(clo_buffer *out, const char *text, size_t length);
+
 /* Appends the text, which is UTF-8, as a JSON string in quotes. */
 void clo_json_string(clo_buffer *out, const char *text, size_t length);
 

@@ -319,6 +319,19 @@ static void large_documents_are_bounded(void **state)
     free(text);
 }
 
+static void texts_are_mended(void **state)
+{
+    static const char text[] = "a\xff\xc3\xa9\xc3(\xed\xa0\x80\0\xf0\x9f\x98\x80\xe2\x82";
+    clo_buffer out = {0};
+
+    (void) state;
+    clo_utf8_mend(&out, text, sizeof(text) - 1);
+    assert_true(clo_buffer_finish(&out));
+    assert_string_equal(out.data, "a\uFFFDé\uFFFD(\uFFFD\uFFFD\uFFFD\uFFFD😀\uFFFD\uFFFD");
+    assert_true(clo_utf8_valid(out.data, out.length));
+    clo_buffer_free(&out);
+}
+
 static void elements_are_walked(void **state)
 {
     const char *at = "[1, \"a, ]\\\"\", [2, [3]], {\"k\": [4]}, null]";
@@ -371,7 +384,7 @@ int main(void)
         cmocka_unit_test(malformed_times_are_refused), cmocka_unit_test(calendar_is_whole),
         cmocka_unit_test(documents_are_canonical),     cmocka_unit_test(malformed_documents_are_refused),
         cmocka_unit_test(large_documents_are_bounded), cmocka_unit_test(elements_are_walked),
-        cmocka_unit_test(integers_are_exact),
+        cmocka_unit_test(integers_are_exact),          cmocka_unit_test(texts_are_mended),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -481,6 +481,66 @@ static void handlers_decide(void **state)
     cloaca_close(connection);
 }
 
+/* Gives what no database stores. */
+static cloaca_job_outcome overdo(cloaca_job *job, void *user)
+{
+    const char *name = cloaca_job_name(job);
+
+    (void) user;
+    cloaca_job_set_error(job, "dur\xe9"
+                              "e \xff");
+    if (strcmp(name, "retry") == 0) {
+        cloaca_job_retry_in(job, INT64_MAX);
+        return CLOACA_JOB_RETRY;
+    }
+    if (strcmp(name, "retry early") == 0) {
+        cloaca_job_retry_in(job, -77);
+        return CLOACA_JOB_RETRY;
+    }
+    if (strcmp(name, "sleep for") == 0) {
+        cloaca_job_sleep_for(job, INT64_MAX);
+    } else {
+        cloaca_job_sleep_until(job, strcmp(name, "sleep until") == 0 ? INT64_MAX : CLO_TIME_FIRST - 1);
+    }
+    return CLOACA_JOB_DEFERRED;
+}
+
+static void what_is_too_much_is_cut(void **state)
+{
+    static const char *const queue = "too much";
+    static const char *const names[] = {"retry", "retry early", "sleep for", "sleep until", "sleep since"};
+    cloaca *connection = open_here();
+    cloaca_runner_options options = options_for(&queue);
+    int64_t tasks[5], later;
+    cloaca_runner *runner;
+    cloaca_error error;
+    char *text;
+
+    (void) state;
+    set_queue(connection, queue, "\"retry\": {\"initial\": 86400, \"jitter\": 0}");
+    for (int i = 0; i < 5; i++) {
+        tasks[i] = enqueue(connection, queue, names[i], NULL);
+    }
+    /* All in one claim, and each once. */
+    options.max_tasks = options.max_concurrent_tasks = 5;
+    runner = start(&options, NULL, overdo);
+    assert_ok(cloaca_runner_wait(runner, &error));
+    cloaca_runner_free(runner);
+    assert_int_equal(seen.events[CLOACA_EVENT_RETRIED], 2);
+    assert_int_equal(seen.events[CLOACA_EVENT_DEFERRED], 3);
+    assert_task(connection, tasks[0], "error", "dur\uFFFDe \uFFFD");
+    for (int i = 0; i <= 2; i += 2) {
+        text = task_value(connection, tasks[i], "run_at");
+        later = time_of(text) - clo_monotonic_now() - clo_runner_clock();
+        assert_in_range(later, INTERVAL_LIMIT - 3600 * SECOND, INTERVAL_LIMIT + 3600 * SECOND);
+        free(text);
+    }
+    assert_task(connection, tasks[1], "state", "scheduled");
+    assert_task(connection, tasks[3], "run_at", "9999-12-31T23:59:59.999999Z");
+    assert_task(connection, tasks[4], "run_at", "0001-01-01T00:00:00.000000Z");
+    cloaca_close(connection);
+}
+
 static void nobody_for_a_name(void **state)
 {
     static const char *const queue = "nobody";
@@ -1537,7 +1597,8 @@ static void servers_that_cannot_wait_are_polled(void **state)
         cmocka_unit_test(executions_have_their_time), cmocka_unit_test(what_is_refused),                                       \
         cmocka_unit_test(workflows_are_executed), cmocka_unit_test(signals_resume_tasks),                                      \
         cmocka_unit_test(executions_are_managed), cmocka_unit_test(a_stop_ends_waits_for_executions),                          \
-        cmocka_unit_test(steps_join_the_transaction), cmocka_unit_test(options_have_limits)
+        cmocka_unit_test(steps_join_the_transaction), cmocka_unit_test(options_have_limits),                                   \
+        cmocka_unit_test(what_is_too_much_is_cut)
 
 int main(void)
 {
