@@ -14,7 +14,7 @@ use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(on_backends cloaca rows row succeeds fails_with start finish wait_until task_state spew slurp $folder $backend
+our @EXPORT = qw(on_backends cloaca rows row succeeds fails_with start finish wait_until gate task_state sql spew slurp $folder $backend
     $stdout $stderr);
 # The command that was built here.
 $ENV{PATH} = abs_path(dirname(__FILE__) . '/../../build') . ":$ENV{PATH}";
@@ -22,6 +22,8 @@ our ($folder, $backend, $stdout, $stderr) = tempdir('cloaca-cli-XXXXXX', TMPDIR 
 my $json = JSON::PP->new->utf8->allow_nonref;
 binmode Test::More->builder->$_, ':utf8' for qw(output failure_output todo_output);
 my $count = 0;
+# Seconds: only a test that fails waits so long.
+my $patience = 120;
 
 sub on_backends {
     my ($tests) = @_;
@@ -37,12 +39,24 @@ sub on_backends {
     }
 }
 
+# From template0, which nobody is ever connected to. A file that is locked is waited for as long as for anything.
 sub database {
     my $name = sprintf 'cli_%d_%d', $$, ++$count;
-    return "sqlite:///$folder/$name.db" if $backend eq 'sqlite';
-    system('psql', '-qXc', "create database $name", '-c', '\connect ' . $name, '-c', 'create extension cloaca') == 0
-        or BAIL_OUT('cannot create a database');
+    return "sqlite:///$folder/$name.db?_busy_timeout=${patience}000" if $backend eq 'sqlite';
+    my $said = qx{psql -qX -v ON_ERROR_STOP=1 -c 'create database $name template template0' -c '\\connect $name' -c 'create extension cloaca' 2>&1};
+    $? == 0 or die "cannot create the database $name: $said";
     return "postgresql:///$name?host=$ENV{PGHOST}&port=$ENV{PGPORT}&user=$ENV{PGUSER}";
+}
+
+# Runs SQL on the database itself, where TASKS stands for the table of live tasks and PAST for a time that is over.
+sub sql {
+    my ($statement) = @_;
+    my ($name) = $ENV{DATABASE_URL} =~ m{:///([^?]+)};
+    my ($table, $past, @command) = $backend eq 'sqlite' ? ('cloaca_task', 0, 'sqlite3', '-cmd', ".timeout ${patience}000", $name)
+        : ('cloaca_default.cloaca_task', "timestamptz '2000-01-01'", 'psql', '-qXAt', '-d', $name, '-c');
+    $statement =~ s/TASKS/$table/g;
+    $statement =~ s/PAST/$past/g;
+    system(@command, $statement) == 0 or die "failed: $statement";
 }
 
 # Runs cloaca, a first reference being its stdin, and returns the exit status (a signal: 128 and more). $stdout and $stderr keep what
@@ -51,7 +65,10 @@ sub cloaca {
     my $input = ref $_[0] ? ${ shift() } : '';
     spew("$folder/stdin", $input);
     my $child = spawn("$folder/stdin", "$folder/stdout", "$folder/stderr", 'cloaca', @_);
+    local $SIG{ALRM} = sub { diag("cloaca @_: it does not end"); kill 'KILL', $child };
+    alarm 5 * $patience;
     waitpid $child, 0;
+    alarm 0;
     ($stdout, $stderr) = (slurp("$folder/stdout"), slurp("$folder/stderr"));
     return $? & 127 ? 128 + ($? & 127) : $? >> 8;
 }
@@ -84,7 +101,7 @@ sub start {
 
 sub finish {
     my ($process, $seconds) = @_;
-    my $limit = time + ($seconds // 30);
+    my $limit = time + ($seconds // $patience);
     while (waitpid($process->{pid}, POSIX::WNOHANG()) == 0) {
         if (time > $limit) {
             kill 'KILL', $process->{pid};
@@ -109,12 +126,18 @@ sub spawn {
 
 sub wait_until {
     my ($what, $condition, $seconds) = @_;
-    my $limit = time + ($seconds // 20);
+    my $limit = time + ($seconds // $patience);
     until ($condition->()) {
         return fail("waited in vain: $what") if time > $limit;
         sleep 0.05;
     }
     return pass($what);
+}
+
+# What a shell runs to wait until the test lets it go on, and the sub that does.
+sub gate {
+    my $file = "$folder/gate-" . ++$count;
+    return ("until [ -e $file ]; do sleep 0.05; done", sub { spew($file, '') });
 }
 
 sub task_state {

@@ -6,6 +6,7 @@ use FindBin;
 use lib $FindBin::Bin;
 use Cli;
 use File::Temp qw(tempdir);
+use POSIX ();
 use Test::More;
 
 plan skip_all => 'PgBouncer is not installed' unless qx{command -v pgbouncer 2>/dev/null || ls /usr/sbin/pgbouncer 2>/dev/null};
@@ -13,7 +14,8 @@ plan skip_all => 'there is no server' unless $ENV{PGHOST};
 
 my $place = tempdir('cloaca-pooler-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 my @never = ('--poll', '1 h', '--no-maintenance');
-my $stop = start_pooler();
+my $stop;
+start_pooler();
 
 on_backends(sub {
     return pass('a file has no pooler') if $backend eq 'sqlite';
@@ -35,22 +37,22 @@ on_backends(sub {
     wait_until('so does what is not', sub { @{ rows('tasks', '-q', 'default') } == 0 });
     wait_until('and they wait again', sub { $waits->() == 3 });
     kill 'TERM', map { $_->{pid} } @workers;
-    is(finish($_, 10), 0, 'a worker ends when it is told to') for @workers;
+    is(finish($_), 0, 'a worker ends when it is told to') for @workers;
     is(slurp($_->{err}), '', 'without a word') for @workers;
     wait_until('no session waits for nobody', sub { $waits->() == 0 });
     is(row('work', '-q', 'first', '--drain', '--', 'true')->{completed}, 4, 'sessions that were cancelled serve others');
 });
 
-$stop->();
+isnt($stop->(), -1, 'PgBouncer ends');
 done_testing;
 
 # Whatever happened.
 END {
     local $?;
-    kill 'TERM', slurp("$place/pid") + 0 if $place && -s "$place/pid";
+    $stop->() if $stop;
 }
 
-# On a socket in a folder of its own; as the owner of the server when we are root, for PgBouncer refuses to be that.
+# A child of ours, on a socket in a folder of its own; as the owner of the server when we are root, for PgBouncer refuses to be that.
 sub start_pooler {
     spew("$place/pgbouncer.ini", <<"END");
 [databases]
@@ -62,18 +64,30 @@ unix_socket_dir = $place
 auth_type = any
 pool_mode = transaction
 default_pool_size = 8
+server_connect_timeout = 300
+client_login_timeout = 300
 logfile = $place/log
-pidfile = $place/pid
 END
     my @as_owner = $> == 0 ? qw(setpriv --reuid=postgres --regid=postgres --init-groups --) : ();
     system('chown', '-R', 'postgres', $place) == 0 or die if @as_owner;
     chmod 0755, $place;
-    local $ENV{PATH} = "$ENV{PATH}:/usr/sbin";
-    system(@as_owner, 'pgbouncer', '-q', '-d', "$place/pgbouncer.ini") == 0 or BAIL_OUT('cannot start PgBouncer');
-    wait_until('PgBouncer answers', sub { -S "$place/.s.PGSQL.6432" && -s "$place/pid" });
-    return sub {
-        my $pid = slurp("$place/pid") + 0;
-        kill 'TERM', $pid if $pid;
-        wait_until('PgBouncer ends', sub { !-e "/proc/$pid" });
+    my $pid = fork // die "cannot fork: $!";
+    if (!$pid) {
+        open STDIN, '<', '/dev/null';
+        open STDOUT, '>', '/dev/null';
+        open STDERR, '>', '/dev/null';
+        $ENV{PATH} .= ':/usr/sbin';
+        exec @as_owner, 'pgbouncer', '-q', "$place/pgbouncer.ini" or POSIX::_exit(127);
+    }
+    # Does it once; gives the exit status, -1 when it had to be killed.
+    $stop = sub {
+        my $running = $pid or return;
+        undef $pid;
+        kill 'TERM', $running;
+        return finish({ pid => $running, err => "$place/log" });
     };
+    my $ask = "psql -qXAt -h $place -p 6432 -d postgres -c 'select 1' 2>&1";
+    my $said = '';
+    wait_until('PgBouncer answers', sub { ($said = qx{$ask}) eq "1\n" || waitpid($pid, POSIX::WNOHANG()) != 0 });
+    $said eq "1\n" or die "PgBouncer does not start: $said" . slurp("$place/log");
 }

@@ -88,6 +88,7 @@ sub watching {
     my $watch = start('workflow', 'status', $execution, '--watch');
     my $waiting = start('workflow', 'start', 'failing', '--wait');
     wait_until('the watch shows the start', sub { slurp($watch->{out}) =~ /"pending"/ });
+    wait_until('the other one is started', sub { @{ rows('workflow', 'list', '--workflow', 'failing') } });
     my $worker = start('work', '--drain', '--quiet', '--', 'sh', '-c', 'test "$CLOACA_NAME" != bad');
     is(finish($watch), 0, 'a watch ends with the execution: completed');
     my @events = map { JSON::PP::decode_json($_) } split /\n/, slurp($watch->{out});
