@@ -40,6 +40,7 @@ on_backends(sub {
     is(cloaca('tenant', 'migrate'), 0, 'tenant migrate');
     is(cloaca('tenant', 'harden'), 0, 'tenant harden');
     fails_with(3, qr/^cloaca: unknown tenant/, 'tenant', 'status', 'nonsense');
+    wait_until('its sessions have ended', sub { qx{psql -qXAtc "select count(*) from pg_stat_activity where usename = '$user'"} == 0 });
     is(cloaca('tenant', 'drop', $schema), 0, 'tenant drop');
     is($stdout, "null\n", 'prints null');
     fails_with(3, qr/^cloaca: unknown tenant/, 'tenant', 'drop', $schema);

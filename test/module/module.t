@@ -97,7 +97,7 @@ is(shell('begin', 'select cloaca_wait_for_task()'),
 my $python = "$folder/test.py";
 write_file($python, <<"END");
 import json, sqlite3
-c = sqlite3.connect("$folder/python.db", isolation_level=None)
+c = sqlite3.connect("$folder/python.db", isolation_level=None, timeout=120)
 c.enable_load_extension(True)
 c.load_extension("$module")
 other = sqlite3.connect("$folder/python.db", isolation_level=None, timeout=0)
@@ -137,7 +137,7 @@ print(other.execute("select created from cloaca_enqueue('x')").fetchall())
 # What another connection enqueues while we wait, whether early or late, ends the wait; so does an interrupt.
 import threading
 def enqueue(queue):
-    mine = sqlite3.connect("$folder/python.db", isolation_level=None)
+    mine = sqlite3.connect("$folder/python.db", isolation_level=None, timeout=120)
     mine.enable_load_extension(True)
     mine.load_extension("$module")
     mine.execute("select cloaca_enqueue('x', '{}', ?)", (queue,)).fetchall()
@@ -146,9 +146,9 @@ def interrupt():
     while not over.wait(0.1):
         c.interrupt()
 threading.Timer(0.2, enqueue, ["table"]).start()
-print(c.execute("select ready from cloaca_wait_for_task('[\\"table\\"]', '1 min')").fetchall())
+print(c.execute("select ready from cloaca_wait_for_task('[\\"table\\"]', '10 min')").fetchall())
 threading.Timer(0.2, enqueue, ["scalar"]).start()
-print(c.execute("select cloaca_wait_for_task('[\\"scalar\\"]', '1 min')").fetchall())
+print(c.execute("select cloaca_wait_for_task('[\\"scalar\\"]', '10 min')").fetchall())
 for call in "select cloaca_wait_for_task('[\\"never\\"]')", "select * from cloaca_wait_for_task('[\\"never\\"]')":
     over = threading.Event()
     thread = threading.Thread(target=interrupt)
