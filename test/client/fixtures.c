@@ -19,7 +19,8 @@ int make_folder(void **state)
     if (mkdtemp(folder) == NULL) {
         return 1;
     }
-    snprintf(url, sizeof(url), "sqlite:///%s/test.db", folder);
+    /* Whoever has the file locked may be stopped for long. */
+    snprintf(url, sizeof(url), "sqlite:///%s/test.db?_busy_timeout=120000", folder);
     return 0;
 }
 
@@ -36,7 +37,7 @@ int drop_folder(void **state)
     return status;
 }
 
-/* A database of its own, whatever an earlier run left. */
+/* A database of its own, whatever an earlier run left, made from the template that nobody is ever connected to. */
 int use_server(void **state)
 {
     const char *name = program_invocation_short_name;
@@ -44,9 +45,9 @@ int use_server(void **state)
     char sql[200];
 
     (void) state;
-    snprintf(sql, sizeof(sql), "drop database if exists \"%s\"", name);
+    snprintf(sql, sizeof(sql), "drop database if exists \"%s\" with (force)", name);
     run_on_server(server, sql);
-    snprintf(sql, sizeof(sql), "create database \"%s\"", name);
+    snprintf(sql, sizeof(sql), "create database \"%s\" template template0", name);
     run_on_server(server, sql);
     PQfinish(server);
     snprintf(url, sizeof(url), "postgresql:///%s?client_encoding=UTF8", name);

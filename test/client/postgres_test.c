@@ -3,7 +3,7 @@
  * session settings, and connections that are lost
  *
  * Runs under test/cluster; without PGHOST in the environment every test is skipped. Some tests fork a child that cuts the
- * parent's connection, or ends its server process, while the parent waits for an answer.
+ * parent's connection, or ends its server process, once the server process waits for something that the test keeps from it.
  */
 #define _DEFAULT_SOURCE /* usleep */
 #include "test.h"
@@ -425,14 +425,33 @@ static void passwords_stay_secret(void **state)
     drop_tenant(admin, "Client_Secret");
 }
 
+/* Until a server process waits for a lock, or sleeps. */
+static PGconn *wait_until_it_waits(int backend)
+{
+    PGconn *server = PQconnectdb("");
+    bool waits = false;
+    char sql[200];
+
+    snprintf(sql, sizeof(sql),
+             "select from pg_stat_activity where pid = %d and (wait_event_type = 'Lock' or wait_event = 'PgSleep')", backend);
+    while (!waits) {
+        PGresult *result = PQexec(server, sql);
+
+        waits = PQresultStatus(result) != PGRES_TUPLES_OK || PQntuples(result) > 0;
+        PQclear(result);
+        usleep(10000);
+    }
+    return server;
+}
+
 /* The children below leave without the parent's exit handlers. */
-static pid_t cut_later(int descriptor)
+static pid_t cut_later(const PGconn *server)
 {
     const pid_t child = fork();
 
     if (child == 0) {
-        usleep(300000);
-        shutdown(descriptor, SHUT_RDWR);
+        wait_until_it_waits(PQbackendPID(server));
+        shutdown(PQsocket(server), SHUT_RDWR);
         _exit(0);
     }
     return child;
@@ -443,16 +462,23 @@ static pid_t terminate_later(int backend)
     const pid_t child = fork();
 
     if (child == 0) {
+        PGconn *server = wait_until_it_waits(backend);
         char sql[60];
-        PGconn *server;
 
-        usleep(300000);
-        server = PQconnectdb("");
         snprintf(sql, sizeof(sql), "select pg_terminate_backend(%d)", backend);
         PQclear(PQexec(server, sql));
         _exit(0);
     }
     return child;
+}
+
+/* A server process that does not notice that its client is gone. */
+static void terminate(PGconn *server, int backend)
+{
+    char sql[80];
+
+    snprintf(sql, sizeof(sql), "select pg_terminate_backend(%d, 120000)", backend);
+    run_on_server(server, sql);
 }
 
 static void idle_connections_are_lost(void **state)
@@ -461,13 +487,11 @@ static void idle_connections_are_lost(void **state)
     PGconn *server = open_raw();
     cloaca *connection;
     cloaca_error error;
-    char sql[60];
 
     (void) state;
     assert_ok(cloaca_attach(CLOACA_POSTGRES, server, &connection, &error));
     assert_ok(cloaca_begin(connection, &error));
-    snprintf(sql, sizeof(sql), "select pg_terminate_backend(%d, 5000)", PQbackendPID(server));
-    run_on_server(other, sql);
+    terminate(other, PQbackendPID(server));
     /* Nothing was sent, so nothing is unknown. */
     assert_condition(cloaca_commit(connection, &error), CLOACA_CONNECTION_LOST);
     assert_true(error.connection_lost);
@@ -487,13 +511,14 @@ static void lost_answers_are_told_apart(void **state)
 
     (void) state;
     run_on_server(other,
-                  "create function client_lost.sleep() returns trigger language plpgsql as $$ begin perform pg_sleep(2); "
+                  "create function client_lost.sleep() returns trigger language plpgsql as $$ begin perform pg_sleep(600); "
                   "return null; end $$;"
                   "create table client_lost.slow (x int);"
                   "create constraint trigger slow after insert on client_lost.slow deferrable initially deferred"
                   " for each row execute function client_lost.sleep()");
     for (int i = 0; i < 5; i++) {
         PGconn *server = open_raw();
+        const int backend = PQbackendPID(server);
         cloaca_status status;
         cloaca *connection;
         pid_t child;
@@ -504,28 +529,28 @@ static void lost_answers_are_told_apart(void **state)
             run_on_server(other, "begin; lock table client_lost.cloaca_task in access exclusive mode");
         }
         if (i == 0) { /* a write of its own: done or not, nobody knows */
-            child = cut_later(PQsocket(server));
+            child = cut_later(server);
             status = cloaca_call(connection, "enqueue", "{\"name\": \"x\"}", NULL, &error);
             assert_int_equal(status, CLOACA_COMMIT_UNKNOWN);
             assert_true(error.commit_unknown && error.connection_lost);
         } else if (i == 1) { /* a read */
-            child = cut_later(PQsocket(server));
+            child = cut_later(server);
             status = cloaca_call(connection, "get_task", "{\"task\": 1}", NULL, &error);
             assert_int_equal(status, CLOACA_CONNECTION_LOST);
         } else if (i == 2) { /* a write that the server itself gave up */
-            child = terminate_later(PQbackendPID(server));
+            child = terminate_later(backend);
             status = cloaca_call(connection, "enqueue", "{\"name\": \"x\"}", NULL, &error);
             assert_int_equal(status, CLOACA_CONNECTION_LOST);
             assert_true(strstr(error.detail, "terminating connection") != NULL);
         } else if (i == 3) { /* a write in a transaction */
             assert_ok(cloaca_begin(connection, &error));
-            child = cut_later(PQsocket(server));
-            status = cloaca_execute(connection, "select pg_sleep(2)", &error);
+            child = cut_later(server);
+            status = cloaca_execute(connection, "select pg_sleep(600)", &error);
             assert_int_equal(status, CLOACA_CONNECTION_LOST);
         } else { /* its commit */
             assert_ok(cloaca_begin(connection, &error));
             assert_ok(cloaca_execute(connection, "insert into client_lost.slow values (1)", &error));
-            child = cut_later(PQsocket(server));
+            child = cut_later(server);
             status = cloaca_commit(connection, &error);
             assert_int_equal(status, CLOACA_COMMIT_UNKNOWN);
         }
@@ -533,6 +558,8 @@ static void lost_answers_are_told_apart(void **state)
         waitpid(child, NULL, 0);
         if (i < 3) {
             run_on_server(other, "rollback");
+        } else {
+            terminate(other, backend);
         }
         cloaca_close(connection);
         PQfinish(server);
@@ -557,7 +584,11 @@ static void waits_are_cut_short(void **state)
     assert_condition(cloaca_call(connection, "enqueue", "{\"name\": \"x\"}", NULL, &error), CLOACA_TIMEOUT);
     assert_true(error.retryable);
     run_on_server(other, "rollback");
-    assert_ok(cloaca_execute(connection, "set default_transaction_read_only = on; set statement_timeout = 0", &error));
+    /* What takes the limit away must itself keep to it. */
+    while (cloaca_execute(connection, "set default_transaction_read_only = on; set statement_timeout = 0", &error) !=
+           CLOACA_OK) {
+        assert_int_equal(error.status, CLOACA_TIMEOUT);
+    }
     assert_condition(cloaca_call(connection, "enqueue", "{\"name\": \"x\"}", NULL, &error), CLOACA_READ_ONLY);
     PQfinish(other);
     drop_tenant(connection, "client_waits");

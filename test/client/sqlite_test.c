@@ -15,7 +15,7 @@ static const char *url_of(const char *name, const char *options)
 {
     static char full[256];
 
-    snprintf(full, sizeof(full), "sqlite:///%s/%s%s", folder, name, options);
+    snprintf(full, sizeof(full), "sqlite:///%s/%s%s", folder, name, options[0] != '\0' ? options : "?_busy_timeout=120000");
     return full;
 }
 
