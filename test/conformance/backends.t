@@ -38,10 +38,19 @@ sub postgres {
     our %templates;
     my $template = "conformance_$kind";
     if (!$templates{$kind}++) {
-        system('createdb', $template) == 0 && system('psql', '-1qX', '-v', 'ON_ERROR_STOP=1', '-d', $template, @install) == 0
-            or BAIL_OUT("cannot install the $kind");
+        run('createdb', '-T', 'template0', $template);
+        run('psql', '-1qX', '-v', 'ON_ERROR_STOP=1', '-d', $template, @install);
+        # A template is copied when nobody is connected to it: who just left may still be on the way.
+        run('psql', '-qXc', "do \$\$ begin
+            while exists (select from pg_stat_activity where datname = '$template') loop perform pg_sleep(0.01), pg_stat_clear_snapshot(); end loop;
+        end \$\$");
     }
     my $database = "${template}_$name";
-    system('createdb', '-T', $template, $database) == 0 or BAIL_OUT("cannot create $database");
+    run('createdb', '-T', $template, $database);
     return "postgresql://$ENV{PGUSER}@/$database?host=$ENV{PGHOST}&port=$ENV{PGPORT}";
+}
+
+# What fails says why itself.
+sub run {
+    system(@_) == 0 or die "failed: @_\n";
 }
