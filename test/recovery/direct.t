@@ -11,7 +11,9 @@ use standby;
 use POSIX ();
 use Test::More;
 
-recovery::under_cluster(map { ('--conf', $_) } 'wal_level = logical', 'autovacuum_naptime = 1s', 'wal_sender_timeout = 0', 'wal_receiver_timeout = 0');
+recovery::under_cluster(
+    map { ('--conf', $_) } 'wal_level = logical', 'autovacuum = off', 'autovacuum_naptime = 1s', 'wal_sender_timeout = 0', 'wal_receiver_timeout = 0'
+);
 $recovery::folder = File::Temp::tempdir('cloaca-recovery-XXXXXX', DIR => '/tmp', CLEANUP => 1);
 my $url = recovery::postgres_url();
 my $task_table = recovery::table($url, 'task');
@@ -23,6 +25,7 @@ END {
 
 recovery::must($url, $_) for 'create extension cloaca', 'create extension amcheck', 'create table memory (calls bigint, bytes bigint)';
 long_sessions();
+recovery::must($url, $_) for 'alter system set autovacuum = on', 'select pg_reload_conf()';
 decoding();
 no_replica_identity();
 subscriber();
@@ -34,7 +37,8 @@ done_testing();
 
 # ----------------------------------------------------------------------------------------------------------------- memory
 
-# Calls at the top level of a session, and calls in transactions of a procedure, with errors among them.
+# Calls at the top level of a session, and calls in transactions of a procedure, with errors among them. Without autovacuum, after which
+# sessions read the catalogue anew: the slower they are the more often.
 sub long_sessions {
     my $measure = 'insert into memory select cloaca.direct_calls(), sum(total_bytes) from pg_backend_memory_contexts';
     my $script = "$recovery::folder/calls.sql";
