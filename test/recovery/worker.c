@@ -305,6 +305,10 @@ static int hold(char **arguments)
             held[count++] = tasks->tasks[i];
         }
         cloaca_tasks_free(tasks);
+        /* Enough to try, but there is always a claim that has only just been made. */
+        if (count > 100) {
+            pause_ms(20);
+        }
     }
     if (fgets(line, sizeof(line), stdin) == NULL) {
         return 1;
