@@ -15,17 +15,22 @@ begin
             select n.task, n.execution, e.state = 'paused' as is_paused, e.deadline, w.queue, w.priority, w.max_attempts, w.handler,
                 w.timeout, w.retry, w.trigger, before.changes, before.states,
                 cloaca.merge(array[e.input, before.changes, w.input]) as context
-            from %1$I.cloaca_execution_task n
-            join %1$I.cloaca_execution e on e.id = n.execution
-            join %1$I.cloaca_workflow_task w on w.workflow = e.workflow and w.n = n.n
+            from unnest($1[1]::bigint[]) as f (task)
+            cross join lateral (
+                select n.task, n.execution, n.n from %1$I.cloaca_execution_task n where n.task = f.task and n.state = 'waiting' offset 0) n
+            cross join lateral (select e.* from %1$I.cloaca_execution e where e.id = n.execution offset 0) e
+            cross join lateral (
+                select w.* from %1$I.cloaca_workflow_task w where w.workflow = e.workflow and w.n = n.n offset 0) w
             cross join lateral (
                 select cloaca.merge(array_agg(d.changes order by x.place)) as changes,
                     coalesce(jsonb_object_agg(v.name, d.state) filter (where d.task is not null), '{}') as states
                 from unnest(w.dependencies) with ordinality as x (n, place)
-                join %1$I.cloaca_execution_task d on d.execution = n.execution and d.n = x.n
-                join %1$I.cloaca_workflow_task v on v.workflow = e.workflow and v.n = x.n
+                cross join lateral (
+                    select d.task, d.state, d.changes from %1$I.cloaca_execution_task d
+                    where d.execution = n.execution and d.n = x.n offset 0) d
+                cross join lateral (
+                    select v.name from %1$I.cloaca_workflow_task v where v.workflow = e.workflow and v.n = x.n offset 0) v
             ) before
-            where n.task = any ($1[1]::bigint[]) and n.state = 'waiting'
         ), judged as materialized (
             select f.*, cloaca.fires(f.trigger, f.states, f.context) as fires from free f
         ), live as (
@@ -42,7 +47,7 @@ begin
             update %1$I.cloaca_execution_task n set state = case when j.fires then 'ready' else 'skipped' end, changes = j.changes,
                 held_run_at = case when j.fires and j.is_paused then $1[2]::timestamptz end,
                 finished_at = case when not j.fires then $1[2]::timestamptz end
-            from judged j where n.task = j.task
+            from judged j where n.task = any (array[j.task])
         ), told as (
             insert into %1$I.cloaca_execution_event (execution, task, at, state)
             select j.execution, j.task, $1[2]::timestamptz, case when j.fires then 'ready' else 'skipped' end from judged j order by j.task

@@ -2,8 +2,8 @@
 --
 -- Goes on from tasks of executions that have ended: counts down what depends on them, and whatever has nothing left to wait for is
 -- ready or skipped, and then what depends on the skipped ones. Executions whose last task has ended end. Costs what the dependents
--- are, however many tasks there are besides: `offset 0` has them found one by one, where a planner without statistics would rather read
--- all tasks of the execution and join them.
+-- are, however many tasks there are besides: `offset 0`, and `= any (array[...])` for rows that are changed, have them found one by one,
+-- where a planner that knows tables to be small would rather read all of them and compare each with each.
 --
 -- Dependents are locked in the order of their ranks and ids, then executions, by everybody: so nobody waits in a circle. What depends on a
 -- skipped task has a greater rank than that; so those of the lowest rank come first, and the others wait for their turn in `later`.
@@ -22,11 +22,11 @@ begin
     while tasks is not null or later.tasks is not null loop
         select q.* into wave from cloaca.query($query$
             with ended as materialized (
-                select n.execution, e.workflow, w.dependents from %1$I.cloaca_execution_task n
-                join %1$I.cloaca_execution e on e.id = n.execution
+                select n.execution, e.workflow, w.dependents from (select distinct t.task from unnest($1[1]::bigint[]) as t (task)) f
+                cross join lateral (select n.execution, n.n from %1$I.cloaca_execution_task n where n.task = f.task offset 0) n
+                cross join lateral (select e.workflow from %1$I.cloaca_execution e where e.id = n.execution offset 0) e
                 cross join lateral (
                     select w.dependents from %1$I.cloaca_workflow_task w where w.workflow = e.workflow and w.n = n.n offset 0) w
-                where n.task = any ($1[1]::bigint[])
             ), waiting as materialized (
                 select w.task, w.rank, sum(w.ended)::integer as ended from (
                     select d.task, v.rank, 1 as ended from ended f cross join lateral unnest(f.dependents) as x (n)
@@ -46,7 +46,7 @@ begin
                 where d.task = any (array(select t.task from turn t)) order by d.task for update
             ), counted as (
                 update %1$I.cloaca_execution_task d set remaining = d.remaining - t.ended from turn t
-                where d.task = t.task and d.task = any (array(select l.task from locked l)) and d.state = 'waiting'
+                where (select count(*) from locked) > 0 and d.task = any (array[t.task]) and d.state = 'waiting'
                 returning d.task, d.remaining
             )
             select (select array_agg(c.task order by c.task) from counted c where c.remaining = 0) as free,
@@ -70,7 +70,7 @@ begin
                 select e.id from %1$I.cloaca_execution e where e.id = any ($1[1]::bigint[]) order by e.id for no key update
             ), counted as (
                 update %1$I.cloaca_execution e set remaining = e.remaining - f.tasks from ended f
-                where e.id = f.execution and e.id = any (array(select id from locked)) and e.finished_at is null
+                where (select count(*) from locked) > 0 and e.id = any (array[f.execution]) and e.finished_at is null
                 returning e.id, e.remaining
             )
             select array_agg(c.id order by c.id) from counted c where c.remaining = 0

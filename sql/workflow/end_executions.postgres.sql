@@ -14,10 +14,11 @@ begin
                 coalesce(failure.error, 'Task "' || failure.name || '" was cancelled.') as error,
                 cloaca.merge(array[e.input, final.changes]) as context, final.result
             from %1$I.cloaca_execution e
-            join %1$I.cloaca_workflow w on w.id = e.workflow
+            cross join lateral (select w.retention from %1$I.cloaca_workflow w where w.id = e.workflow offset 0) w
             left join lateral (
                 select n.task, n.error, t.name from %1$I.cloaca_execution_task n
-                join %1$I.cloaca_workflow_task t on t.workflow = e.workflow and t.n = n.n
+                cross join lateral (
+                    select t.name from %1$I.cloaca_workflow_task t where t.workflow = e.workflow and t.n = n.n offset 0) t
                 where n.execution = e.id and n.state in ('failed', 'cancelled')
                 order by n.state = 'cancelled', n.finished_at, n.n limit 1
             ) failure on true
@@ -25,7 +26,9 @@ begin
                 select cloaca.merge(array_agg(n.changes order by n.n)) as changes,
                     coalesce(jsonb_object_agg(t.name, n.output) filter (where n.state = 'completed'), '{}') as result
                 from %1$I.cloaca_workflow_task t
-                join %1$I.cloaca_execution_task n on n.execution = e.id and n.n = t.n
+                cross join lateral (
+                    select n.n, n.state, n.output, n.changes from %1$I.cloaca_execution_task n
+                    where n.execution = e.id and n.n = t.n offset 0) n
                 where t.workflow = e.workflow and t.dependents = '{}'
             ) final
             where e.id = any ($1[1]::bigint[])
@@ -33,7 +36,7 @@ begin
             update %1$I.cloaca_execution e
             set state = case when o.is_failed then 'failed' else 'completed' end, finished_at = $1[2]::timestamptz,
                 expires_at = $1[2]::timestamptz + o.retention, started_at = coalesce(e.started_at, $1[2]::timestamptz), error = o.error, context = o.context, result = o.result
-            from outcome o where e.id = o.id
+            from outcome o where e.id = any (array[o.id])
             returning e.id, e.state, e.error
         ), told as (
             insert into %1$I.cloaca_execution_event (execution, at, state, detail)

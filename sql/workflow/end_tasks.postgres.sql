@@ -28,10 +28,12 @@ begin
                 started_at = d.claimed_at, finished_at = $1[2]::timestamptz, awaits = null, held_run_at = null,
                 changes = case when d.output is null then n.changes else cloaca.merge(array[n.changes,
                     case when jsonb_typeof(d.output) = 'object' then d.output else jsonb_build_object((
-                        select w.name from %1$I.cloaca_execution e join %1$I.cloaca_workflow_task w on w.workflow = e.workflow
-                        where e.id = n.execution and w.n = n.n), d.output) end]) end
+                        select w.name from %1$I.cloaca_execution e
+                        cross join lateral (
+                            select w.name from %1$I.cloaca_workflow_task w where w.workflow = e.workflow and w.n = n.n offset 0) w
+                        where e.id = n.execution), d.output) end]) end
             from unnest($1[1]::cloaca.ended_task[]) as d
-            where n.task = d.task and n.state = 'ready'
+            where n.task = any (array[d.task]) and n.state = 'ready'
             returning n.execution, n.task, n.attempt, n.state, n.worker, n.error
         ), told as (
             insert into %1$I.cloaca_execution_event (execution, task, at, attempt, state, worker, detail)

@@ -38,7 +38,8 @@ begin
     end if;
     return query execute format($query$
         select v.id, v.at, v.task, coalesce(v.name, (
-                select w.name from %1$I.cloaca_execution_task n join %1$I.cloaca_workflow_task w on w.workflow = $1 and w.n = n.n
+                select w.name from %1$I.cloaca_execution_task n
+                cross join lateral (select w.name from %1$I.cloaca_workflow_task w where w.workflow = $1 and w.n = n.n offset 0) w
                 where n.task = v.task)),
             v.state, v.attempt, v.worker, v.detail
         from %1$I.cloaca_execution_event v

@@ -54,7 +54,9 @@ begin
     return query execute format($query$
         select x.n, x.name, x.task, x.state, x.handler, x.queue, array(
                 select d.name from unnest(x.dependencies) with ordinality as p (n, place)
-                join %1$I.cloaca_workflow_task d on d.workflow = $1 and d.n = p.n order by p.place),
+                cross join lateral (
+                    select d.name from %1$I.cloaca_workflow_task d where d.workflow = $1 and d.n = p.n offset 0) d
+                order by p.place),
             x.attempt, x.max_attempts, x.run_at, x.lease_until, x.worker, x.awaits, x.started_at, x.finished_at, x.output, x.error
         from (
             select n.n, w.name, n.task, w.handler, w.queue, w.dependencies, coalesce(t.attempt, n.attempt) as attempt,
@@ -63,8 +65,10 @@ begin
                 coalesce(t.errors -> -1 ->> 'error', n.error) as error,
                 case when n.state = 'ready' and t.lease_until is not null then 'running' else n.state end as state
             from %1$I.cloaca_execution_task n
-            join %1$I.cloaca_workflow_task w on w.workflow = $1 and w.n = n.n
-            left join %1$I.cloaca_task t on t.id = n.task and n.state = 'ready'
+            cross join lateral (
+                select w.* from %1$I.cloaca_workflow_task w where w.workflow = $1 and w.n = n.n offset 0) w
+            left join lateral (
+                select t.* from %1$I.cloaca_task t where t.id = n.task and n.state = 'ready' offset 0) t on true
             where n.execution = $2 and n.n > $3
         ) x
         where $4 is null or x.state = $4

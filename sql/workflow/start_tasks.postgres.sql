@@ -13,7 +13,9 @@ begin
         with task as (
             insert into %1$I.cloaca_execution_task (task, execution, n, remaining, state)
             select nextval($1[3]), $1[1]::bigint, w.n, cardinality(w.dependencies), 'waiting'
-            from %1$I.cloaca_execution e join %1$I.cloaca_workflow_task w on w.workflow = e.workflow
+            from %1$I.cloaca_execution e
+            cross join lateral (
+                select w.n, w.dependencies from %1$I.cloaca_workflow_task w where w.workflow = e.workflow offset 0) w
             where e.id = $1[1]::bigint order by w.n
             returning task, n, remaining
         ), counted as (
