@@ -448,7 +448,7 @@ typedef struct cloaca_runner_options {
 } cloaca_runner_options;
 #define CLOACA_RUNNER_INIT                                                                                                     \
     {                                                                                                                          \
-        .url = NULL                                                                                                            \
+        NULL, 0, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, CLOACA_UNTIL_STOPPED, false, false, NULL, NULL, NULL                   \
     }
 
 /* Checks the options; opens nothing yet. On failure *runner is NULL. */

@@ -22,6 +22,10 @@ for my $compiler ('gcc', 'clang') {
     all_quiet(map { ["$compiler $_", $compiler, '-fsyntax-only', qw(-O2 -Wall -Wextra -Wstrict-prototypes -Werror), pedantry($_),
         @{ $flags{$_} }, $_] } @sources);
 }
+for my $compiler ('g++', 'clang++') {
+    quiet("$compiler, the public header", $compiler, qw(-std=c++11 -fsyntax-only -pedantic -Wall -Wextra -Werror -Isrc/client),
+        'test/client/header.cc');
+}
 quiet('cppcheck', 'cppcheck', qw(--quiet -j2 --std=c11 --inline-suppr --error-exitcode=1), '--enable=warning,performance,portability',
     qw(--suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches), qw(-Ibuild -Isrc -Isrc/client), @sources);
 all_quiet(map { ["clang-tidy $_", 'clang-tidy', '--quiet', $_, '--', @{ $flags{$_} }] } @sources);
