@@ -30,7 +30,7 @@
         "password-file", 0, OPTION_TEXT, NULL, "FILE",                                                                         \
             "the password is its first line, - for stdin (default: a generated one)"                                           \
     }
-#define CRON_HELP "when, such as '0 6 * * mon-fri': minute, hour, day, month, weekday, and seconds in front of them if wanted"
+#define CRON_HELP "when, such as '0 6 * * mon-fri': minute, hour, day, month, weekday; seconds may stand first"
 #define TIMEZONE_OPTION                                                                                                        \
     {                                                                                                                          \
         "timezone", 'z', OPTION_TEXT, "timezone", "ZONE", "by the clocks of this zone, such as Europe/Berlin (default: UTC)"   \
@@ -302,16 +302,14 @@ static const char enqueue_notes[] = "In bulk each line of stdin is a payload:\n"
 static const char work_notes[] =
     "COMMAND runs once for each task, in a process group of its own, without a shell. It reads the payload from stdin; the\n"
     "environment has CLOACA_TASK, CLOACA_NAME, CLOACA_QUEUE, CLOACA_PRIORITY, CLOACA_ATTEMPT, CLOACA_MAX_ATTEMPTS,\n"
-    "CLOACA_LEASE_ID, CLOACA_WORKER and, for a task of a workflow, CLOACA_EXECUTION. Its stdout becomes the result: JSON as it "
-    "is, other text as a JSON string, nothing as\n"
-    "null. Its exit status decides:\n"
+    "CLOACA_LEASE_ID, CLOACA_WORKER and, for a task of a workflow, CLOACA_EXECUTION. Its stdout becomes the result: JSON\n"
+    "as it is, other text as a JSON string, nothing as null. Its exit status decides:\n"
     "  0      the task is complete\n"
     "  75     not now: the task comes back after --defer, and the attempt does not count\n"
     "  100    failed for good: a dead letter at once\n"
     "  other  failed, and so is one killed by a signal: tried again by the retry policy, the end of stderr kept as the error\n"
-    "SIGTERM or SIGINT: no more claims, running commands may end within --grace, then they are stopped and their tasks "
-    "released.\n"
-    "A second signal ends the grace.\n";
+    "SIGTERM or SIGINT: no more claims, running commands may end within --grace, then they are stopped and their tasks\n"
+    "released. A second signal ends the grace.\n";
 
 static const char define_notes[] =
     "The file is such as\n"

@@ -17,6 +17,7 @@ for my $command (@commands) {
     like($manual, qr/^\.B (?:cloaca )?\Q$command\E\b/m, "the manual has $command");
     is(cloaca(split(/ /, $command), '--help'), 0, "cloaca $command --help");
     like($stdout, qr/^usage: cloaca \Q$command\E/, 'its usage');
+    is_deeply([grep { length > 120 } split /\n/, $stdout], [], 'in lines that a screen has room for');
     my @missing = grep { $manual !~ /--\Q$_\E\b/ } $stdout =~ /^  (?:-\S|  )[, ] --([a-z-]+)/mg;
     is_deeply(\@missing, [], "the manual has every option of $command");
 }
