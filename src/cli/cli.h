@@ -146,6 +146,9 @@ void print_json_line(const struct table *table, size_t row);
 /* One line on the terminal that is written over and over; nothing when stderr is none. */
 void show_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void clear_progress(void);
+/* Writes out what was printed so far; false when that failed, now or before. At the end of the program it also says why. */
+bool flush_output(void);
+bool end_output(void);
 /* The columns of the terminal, or 0 when stdout is none. */
 int screen_width(void);
 

@@ -11,8 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Deeper levels are not indented further: a chain of a thousand would run off any screen. */
+/* Deeper levels are not indented further, nor those beyond half of the screen: a chain of a thousand would run off any. */
 #define DEEPEST 40
+#define INDENT 3
 
 /* How a state is shown. */
 struct look {
@@ -51,6 +52,7 @@ static int by_name(const void *one, const void *other);
 static void join(struct graph *graph, size_t at, const struct entry *entries);
 static char *copy_or_null(const char *text);
 static void draw(struct drawing *drawing, size_t at, size_t depth, bool last);
+static size_t indented(const struct style *style, size_t depth);
 static void draw_line(struct drawing *drawing, const struct node *node, size_t depth, bool last, bool again);
 static void append_remark(struct buffer *out, const struct node *node, bool again);
 static void append_label(struct buffer *out, const char *text);
@@ -143,8 +145,7 @@ void graph_tree(struct graph *graph, const struct style *style, struct buffer *o
     buffer_free(&drawing.prefix);
 }
 
-/* Boxes have names of our own, so that those of tasks may be anything; in a label only quotes and backslashes mean something.
- */
+/* Boxes have names of our own, so that those of tasks may be anything. */
 void graph_dot(const struct graph *graph, const char *title, struct buffer *out)
 {
     buffer_text(out, "digraph workflow {\n    label=\"");
@@ -200,6 +201,24 @@ int append_cut(struct buffer *out, const char *text, int width)
     }
     buffer_free(&clean);
     return used;
+}
+
+void append_fitted(struct buffer *out, const char *text, int width)
+{
+    size_t length = strlen(text);
+    int used = 0;
+
+    for (size_t at = 0, size; at < length; at += size) {
+        bool is_colour = text[at] == '\x1b';
+
+        size = is_colour ? strcspn(text + at, "m") + 1 : utf8_character(text + at, length - at);
+        if (text[at] == '\n')
+            used = 0;
+        else if (!is_colour)
+            used += utf8_width(text + at, size);
+        if (width < 0 || used <= width || is_colour)
+            buffer_append(out, text + at, size);
+    }
 }
 
 static const struct look *look_of(const char *state)
@@ -261,11 +280,20 @@ static void draw(struct drawing *drawing, size_t at, size_t depth, bool last)
     if (node->shown)
         return;
     node->shown = true;
-    if (depth < DEEPEST)
+    if (indented(drawing->style, depth + 1) > depth)
         buffer_text(&drawing->prefix, last ? "   " : drawing->style->unicode ? "│  " : "|  ");
     for (size_t i = 0; i < node->dependent_count; i++)
         draw(drawing, node->dependents[i], depth + 1, i + 1 == node->dependent_count);
     drawing->prefix.length = length;
+}
+
+/* How many levels a line of this depth is indented by. */
+static size_t indented(const struct style *style, size_t depth)
+{
+    size_t room = style->width > 0 ? (size_t) style->width / 2 / INDENT : DEEPEST;
+    size_t deepest = room < DEEPEST ? room : DEEPEST;
+
+    return depth < deepest ? depth : deepest;
 }
 
 static void draw_line(struct drawing *drawing, const struct node *node, size_t depth, bool last, bool again)
@@ -274,7 +302,7 @@ static void draw_line(struct drawing *drawing, const struct node *node, size_t d
     const char *branch = style->unicode ? (last ? "└─ " : "├─ ") : last ? "`- " : "|- ";
     const struct look *look = look_of(node->state);
     const char *sign = style->unicode ? look->sign : look->plain_sign;
-    int left = style->width > 0 ? style->width - 3 * (int) (depth < DEEPEST ? depth : DEEPEST) - 6 : -1;
+    int left = style->width > 0 ? style->width - INDENT * (int) indented(style, depth) - 6 : -1;
     struct buffer part = {0};
 
     drawing->lines++;
@@ -316,12 +344,14 @@ static void append_remark(struct buffer *out, const struct node *node, bool agai
         buffer_format(out, ": %s", node->error);
 }
 
-/* Line breaks and the like cannot be in a name. */
+/* Quotes, backslashes and the entities of HTML mean something in a label. Line breaks and the like cannot be in a name. */
 static void append_label(struct buffer *out, const char *text)
 {
     for (; *text != '\0'; text++) {
         if (*text == '"' || *text == '\\')
             buffer_text(out, "\\");
         buffer_append(out, text, 1);
+        if (*text == '&')
+            buffer_text(out, "amp;");
     }
 }

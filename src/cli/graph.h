@@ -48,5 +48,7 @@ void graph_dot(const struct graph *graph, const char *title, struct buffer *out)
 void append_coloured(struct buffer *out, const struct style *style, const char *state, const char *text);
 /* Appends the text, escaped, in no more than that many columns (negative: any number); returns how many it took. */
 int append_cut(struct buffer *out, const char *text, int width);
+/* Appends lines, which are escaped but for colours, each in no more than that many columns (negative: any number). */
+void append_fitted(struct buffer *out, const char *text, int width);
 
 #endif

@@ -17,7 +17,6 @@
 static int skip_global_options(struct invocation *invocation, int count, char **words);
 static int run(struct invocation *invocation, int count, char **words);
 static bool is_family(const char *noun);
-static bool flush_output(void);
 static bool wants_json(int count, char **words);
 static void print_error(const cloaca_error *error);
 static void print_json_error(const cloaca_error *error);
@@ -40,7 +39,7 @@ int main(int count, char **words)
     status = run(&invocation, count - 1, words + 1);
     free(invocation.values);
     free(invocation.hidden_url);
-    return flush_output() || status != STATUS_OK ? status : STATUS_ERROR;
+    return end_output() || status != STATUS_OK ? status : STATUS_ERROR;
 }
 
 void usage_error(const struct command *command, const char *format, ...)
@@ -188,15 +187,6 @@ static int skip_global_options(struct invocation *invocation, int count, char **
         at += length;
     }
     return at;
-}
-
-/* A full disk or a closed pipe must not pass for success. */
-static bool flush_output(void)
-{
-    if (fflush(stdout) == 0 && ferror(stdout) == 0)
-        return true;
-    perror("cloaca: cannot write the output");
-    return false;
 }
 
 /* --json or -j among the words that are ours. */

@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include "cli.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #define NARROWEST 6
 
 static bool progress_shown = false;
+static int output_problem; /* of the first write that failed, if it is known */
 
 static void table_reserve(struct table *table, size_t columns);
 static struct table chosen_columns(const struct table *table, const char *columns);
@@ -142,6 +144,23 @@ void clear_progress(void)
     if (progress_shown)
         fputs("\r\x1b[K", stderr);
     progress_shown = false;
+}
+
+bool flush_output(void)
+{
+    if (fflush(stdout) != 0 && output_problem == 0)
+        output_problem = errno;
+    return ferror(stdout) == 0;
+}
+
+/* A full disk or a closed pipe must not pass for success. */
+bool end_output(void)
+{
+    if (flush_output())
+        return true;
+    fprintf(stderr, "cloaca: cannot write the output%s%s\n", output_problem != 0 ? ": " : "",
+            output_problem != 0 ? strerror(output_problem) : "");
+    return false;
 }
 
 static void table_reserve(struct table *table, size_t columns)

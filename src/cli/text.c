@@ -105,12 +105,16 @@ void buffer_printable(struct buffer *buffer, const char *text, size_t length)
     for (size_t at = 0; at < length;) {
         size_t size = utf8_character(text + at, length - at);
         unsigned char byte = (unsigned char) text[at];
-        bool control = byte < 0x20 || byte == 0x7F || (size == 2 && byte == 0xC2 && (unsigned char) text[at + 1] < 0xA0);
+        uint32_t point = size > 0 ? code_point(text + at, size) : 0;
+        bool control = point < 0x20 || (point >= 0x7F && point < 0xA0);
+        bool turns = (point >= 0x202A && point <= 0x202E) || (point >= 0x2066 && point <= 0x2069);
 
         if (byte == '\n' || byte == '\t' || byte == '\r')
             buffer_text(buffer, byte == '\n' ? "\\n" : byte == '\t' ? "\\t" : "\\r");
         else if (size == 0 || control)
-            buffer_format(buffer, "\\x%02x", size == 2 ? (unsigned char) text[at + 1] : byte);
+            buffer_format(buffer, "\\x%02x", size == 0 ? byte : (unsigned) point);
+        else if (turns)
+            buffer_format(buffer, "\\u%04x", (unsigned) point);
         else
             buffer_append(buffer, text + at, size);
         at += size > 0 ? size : 1;

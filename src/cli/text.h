@@ -27,7 +27,10 @@ void buffer_text(struct buffer *buffer, const char *text);
 void buffer_format(struct buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Appends the text as a JSON string; bytes that are no UTF-8, and NUL, become U+FFFD. */
 void buffer_json(struct buffer *buffer, const char *text, size_t length);
-/* Appends the text as one line without anything that drives a terminal: control characters as escapes. */
+/*
+ * Appends the text as one line without anything that drives a terminal: control characters as escapes, and so those that turn
+ * the direction of what follows.
+ */
 void buffer_printable(struct buffer *buffer, const char *text, size_t length);
 void buffer_free(struct buffer *buffer);
 /* The text of a buffer, "" when nothing was ever appended. */

@@ -33,6 +33,7 @@ struct watch {
 
 static int read_definition(const struct invocation *invocation, const char *file, struct buffer *text);
 static void workflow_name(const struct invocation *invocation, const char *file, struct buffer *name);
+static void tell_started(const struct invocation *invocation, const cloaca_result *result);
 static int wait_for_end(const struct invocation *invocation, cloaca *connection, int64_t execution, int64_t timeout,
                         bool *ended, int *status);
 static int print_execution(const struct invocation *invocation, cloaca *connection, int64_t execution);
@@ -41,12 +42,14 @@ static int look(struct watch *watch);
 static int print_events(struct watch *watch, size_t *count);
 static void print_event(const struct watch *watch, const cloaca_result *events, size_t row);
 static int draw_screen(struct watch *watch);
-static void put_screen(struct watch *watch, const struct buffer *out);
+static int put_screen(struct watch *watch, const struct buffer *out);
 static void append_summary(const cloaca_result *execution, const struct style *style, struct buffer *out);
 static void append_bar(const cloaca_result *execution, const struct style *style, struct buffer *out);
 static size_t count_lines(const struct buffer *text);
+static int load_graph(const struct invocation *invocation, cloaca *connection, const char *what, struct graph *graph,
+                      struct buffer *title);
 static int load_execution(const struct invocation *invocation, cloaca *connection, int64_t execution, struct graph *graph);
-static int load_definition(const struct invocation *invocation, cloaca *connection, const char *name, struct graph *graph);
+static cloaca_status load_definition(cloaca *connection, const char *name, struct graph *graph, cloaca_error *error);
 static void print_nodes(const struct graph *graph);
 static struct style style_of_terminal(void);
 static bool locale_is_utf8(void);
@@ -104,6 +107,7 @@ int run_workflow_start(const struct invocation *invocation)
         cloaca_call(connection, "start_workflow", buffer_value(&arguments), &result, &error) != CLOACA_OK)
         status = report(invocation, &error);
     if (status == STATUS_OK && option_flag(invocation, "wait")) {
+        tell_started(invocation, result);
         execution = strtoll(cloaca_result_get(result, 0, "execution"), NULL, 10);
         while (status == STATUS_OK && !ended)
             status = wait_for_end(invocation, connection, execution, WAIT_LIMIT, &ended, &outcome);
@@ -140,24 +144,27 @@ int run_workflow_status(const struct invocation *invocation)
 int run_workflow_graph(const struct invocation *invocation)
 {
     const char *what = option_text(invocation, "WORKFLOW");
-    bool is_execution = what[strspn(what, "0123456789")] == '\0' && strlen(what) < 19;
     struct style style = style_of_terminal();
     struct graph graph = {0};
+    struct buffer title = {0};
     struct buffer out = {0};
     cloaca *connection;
-    int status = open_connection(invocation, &connection);
+    int status;
 
+    if (what[0] == '\0')
+        usage_error(invocation->command, "WORKFLOW must not be empty");
+    status = open_connection(invocation, &connection);
     if (status == STATUS_OK)
-        status = is_execution ? load_execution(invocation, connection, strtoll(what, NULL, 10), &graph)
-                              : load_definition(invocation, connection, what, &graph);
+        status = load_graph(invocation, connection, what, &graph, &title);
     if (status == STATUS_OK && option_flag(invocation, "dot"))
-        graph_dot(&graph, what, &out);
+        graph_dot(&graph, buffer_value(&title), &out);
     else if (status == STATUS_OK && invocation->json)
         print_nodes(&graph);
     else if (status == STATUS_OK)
         graph_tree(&graph, &style, &out);
     fputs(buffer_value(&out), stdout);
     graph_free(&graph);
+    buffer_free(&title);
     buffer_free(&out);
     cloaca_close(connection);
     return status;
@@ -205,6 +212,19 @@ static void workflow_name(const struct invocation *invocation, const char *file,
 }
 
 /* --------------------------------------------------------------------------------------------------------------- executions */
+
+/* At once, for whoever loses the database or us while we wait. */
+static void tell_started(const struct invocation *invocation, const cloaca_result *result)
+{
+    const char *execution = cloaca_result_get(result, 0, "execution");
+    const char *created = cloaca_result_get(result, 0, "created");
+
+    if (option_flag(invocation, "json"))
+        fprintf(stderr, "{\"execution\": %s, \"created\": %s}\n", execution, created);
+    else
+        fprintf(stderr, "cloaca: execution %s %s\n", execution,
+                strcmp(created, "true") == 0 ? "has started" : "has the key already");
+}
 
 /* Waits until the end or the timeout. *status is that of the command when it has ended. */
 static int wait_for_end(const struct invocation *invocation, cloaca *connection, int64_t execution, int64_t timeout,
@@ -280,8 +300,7 @@ static int print_events(struct watch *watch, size_t *count)
             watch->last_event = strtoll(cloaca_result_get(events, *count - 1, "event"), NULL, 10);
         cloaca_result_free(events);
     } while (*count == PAGE);
-    fflush(stdout);
-    return STATUS_OK;
+    return flush_output() ? STATUS_OK : STATUS_ERROR;
 }
 
 static void print_event(const struct watch *watch, const cloaca_result *events, size_t row)
@@ -337,7 +356,7 @@ static int draw_screen(struct watch *watch)
         if (!option_flag(watch->invocation, "watch") || watch->ended)
             style.rows = 0;
         graph_tree(&graph, &style, &out);
-        put_screen(watch, &out);
+        status = put_screen(watch, &out);
     }
     buffer_free(&out);
     graph_free(&graph);
@@ -345,19 +364,23 @@ static int draw_screen(struct watch *watch)
     return status;
 }
 
-/* Only when something changed. */
-static void put_screen(struct watch *watch, const struct buffer *out)
+/* Only when something changed. A line that the terminal broke in two would stay on the screen. */
+static int put_screen(struct watch *watch, const struct buffer *out)
 {
     size_t lines = count_lines(&watch->drawn);
+    struct buffer fitted = {0};
 
-    if (strcmp(buffer_value(out), buffer_value(&watch->drawn)) == 0)
-        return;
+    append_fitted(&fitted, buffer_value(out), watch->style.width - 1);
+    if (watch->drawn.length > 0 && strcmp(buffer_value(&fitted), buffer_value(&watch->drawn)) == 0) {
+        buffer_free(&fitted);
+        return STATUS_OK;
+    }
     if (lines > 0)
         printf("\x1b[%zuA\x1b[J", lines);
-    fputs(buffer_value(out), stdout);
-    fflush(stdout);
-    watch->drawn.length = 0;
-    buffer_text(&watch->drawn, buffer_value(out));
+    fputs(buffer_value(&fitted), stdout);
+    buffer_free(&watch->drawn);
+    watch->drawn = fitted;
+    return flush_output() ? STATUS_OK : STATUS_ERROR;
 }
 
 static void append_summary(const cloaca_result *execution, const struct style *style, struct buffer *out)
@@ -377,7 +400,7 @@ static void append_summary(const cloaca_result *execution, const struct style *s
         buffer_format(out, ", until %.10s %.8sZ", finished, finished + strlen("2026-01-01T"));
     buffer_text(out, "\n");
     if (error != NULL) {
-        append_cut(out, error, style->width > 0 ? style->width - 1 : -1);
+        append_cut(out, error, -1);
         buffer_text(out, "\n");
     }
 }
@@ -419,6 +442,28 @@ static size_t count_lines(const struct buffer *text)
 
 /* ------------------------------------------------------------------------------------------------------------------ loading */
 
+/* A number is an execution when there is one of it, and else a name as any other. */
+static int load_graph(const struct invocation *invocation, cloaca *connection, const char *what, struct graph *graph,
+                      struct buffer *title)
+{
+    bool is_number = what[0] != '0' && what[strspn(what, "0123456789")] == '\0' && strlen(what) < 19;
+    cloaca_error no_execution = {0};
+    cloaca_error no_workflow = {0};
+    cloaca_result *execution = NULL;
+
+    if (is_number && cloaca_get_execution(connection, strtoll(what, NULL, 10), &execution, &no_execution) == CLOACA_OK) {
+        buffer_format(title, "%s %s", cloaca_result_get(execution, 0, "workflow"), what);
+        cloaca_result_free(execution);
+        return load_execution(invocation, connection, strtoll(what, NULL, 10), graph);
+    }
+    if (is_number && no_execution.status != CLOACA_UNKNOWN_EXECUTION)
+        return report(invocation, &no_execution);
+    buffer_text(title, what);
+    if (load_definition(connection, what, graph, &no_workflow) == CLOACA_OK)
+        return STATUS_OK;
+    return report(invocation, is_number && no_workflow.status == CLOACA_UNKNOWN_WORKFLOW ? &no_execution : &no_workflow);
+}
+
 static int load_execution(const struct invocation *invocation, cloaca *connection, int64_t execution, struct graph *graph)
 {
     size_t rows = PAGE;
@@ -437,20 +482,18 @@ static int load_execution(const struct invocation *invocation, cloaca *connectio
     return STATUS_OK;
 }
 
-static int load_definition(const struct invocation *invocation, cloaca *connection, const char *name, struct graph *graph)
+static cloaca_status load_definition(cloaca *connection, const char *name, struct graph *graph, cloaca_error *error)
 {
     struct buffer arguments = {0};
     cloaca_result *workflow = NULL;
-    cloaca_error error = {0};
-    int status = STATUS_OK;
+    cloaca_status status;
 
     buffer_text(&arguments, "{\"name\": ");
     buffer_json(&arguments, name, strlen(name));
     buffer_text(&arguments, "}");
-    if (cloaca_call(connection, "get_workflow", buffer_value(&arguments), &workflow, &error) != CLOACA_OK)
-        status = report(invocation, &error);
+    status = cloaca_call(connection, "get_workflow", buffer_value(&arguments), &workflow, error);
     buffer_free(&arguments);
-    if (status == STATUS_OK) {
+    if (status == CLOACA_OK) {
         graph_add_definition(graph, cloaca_result_get(workflow, 0, "definition"));
         graph_join(graph);
     }
