@@ -3,7 +3,7 @@
 -- Deletes a schedule and its history. What it has started goes on.
 --
 -- name: of the schedule
--- Errors: unknown_schedule
+-- Errors: unknown_schedule, invalid_argument
 -- Writes: cloaca_schedule, cloaca_firing
 create function cloaca.delete_schedule(name text) returns void
 language plpgsql volatile

@@ -3,7 +3,7 @@
 -- Has a schedule fire no more until it is enabled again. What it has started goes on.
 --
 -- name: of the schedule
--- Errors: unknown_schedule
+-- Errors: unknown_schedule, invalid_argument
 -- Writes: cloaca_schedule
 create function cloaca.disable_schedule(name text) returns void
 language plpgsql volatile

@@ -5,7 +5,7 @@
 --
 -- name: of the schedule
 -- Returns: when it is due next; null when never again
--- Errors: unknown_schedule, not_supported (SQLite: other zones than UTC need the library GLib)
+-- Errors: unknown_schedule, invalid_argument, not_supported (SQLite: other zones than UTC need the library GLib)
 -- Writes: cloaca_schedule
 create function cloaca.enable_schedule(name text) returns table (next_at timestamptz)
 language plpgsql volatile

@@ -2,8 +2,11 @@
 --
 -- An enabled one stays as it is.
 
+-- @raise invalid_argument
+select 'The name must not be null.' as detail where :name is null;
+
 -- @raise unknown_schedule
-select 'Schedule "' || coalesce(:name, 'null') || '" does not exist.' as detail
+select 'Schedule "' || :name || '" does not exist.' as detail
 where not exists (select 1 from main.cloaca_schedule where name = :name);
 
 -- @raise not_supported

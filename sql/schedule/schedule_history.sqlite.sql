@@ -8,8 +8,11 @@ select detail from (select case
     end as detail)
 where detail is not null;
 
+-- @raise invalid_argument
+select 'The name must not be null.' as detail where :name is null;
+
 -- @raise unknown_schedule
-select 'Schedule "' || coalesce(:name, 'null') || '" does not exist.' as detail
+select 'Schedule "' || :name || '" does not exist.' as detail
 where not exists (select 1 from main.cloaca_schedule where name = :name);
 
 select f.scheduled_at, f.fired_at, f.task, f.execution, f.outcome, f.count, f.error

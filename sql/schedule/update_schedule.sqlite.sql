@@ -2,8 +2,11 @@
 --
 -- The row is written first, and then checked.
 
+-- @raise invalid_argument
+select 'The name must not be null.' as detail where :name is null;
+
 -- @raise unknown_schedule
-select 'Schedule "' || coalesce(:name, 'null') || '" does not exist.' as detail
+select 'Schedule "' || :name || '" does not exist.' as detail
 where not exists (select 1 from main.cloaca_schedule where name = :name);
 
 update main.cloaca_schedule set cron = coalesce(:cron, cron), timezone = coalesce(:timezone, timezone),

@@ -5,7 +5,7 @@
 -- name: the workflow
 -- version: the version; null for the current one
 -- Returns: one row
--- Errors: unknown_workflow
+-- Errors: unknown_workflow, invalid_argument
 -- Writes: nothing
 create type cloaca.workflow_info as (
     name       text,
@@ -28,10 +28,12 @@ begin
         $query$, cloaca.current_tenant()) using get_workflow.name, get_workflow.version;
     if found then
         return;
+    elsif get_workflow.name is null then
+        perform cloaca.raise_condition('invalid_argument', 'The name must not be null.');
     elsif get_workflow.version is null then
-        perform cloaca.raise_condition('unknown_workflow', format('There is no workflow "%s".', coalesce(get_workflow.name, 'null')));
+        perform cloaca.raise_condition('unknown_workflow', format('There is no workflow "%s".', get_workflow.name));
     end if;
     perform cloaca.raise_condition('unknown_workflow',
-        format('There is no version %s of workflow "%s".', get_workflow.version, coalesce(get_workflow.name, 'null')));
+        format('There is no version %s of workflow "%s".', get_workflow.version, get_workflow.name));
 end
 $$;

@@ -28,9 +28,10 @@ begin
     timeout := cloaca.microseconds(start_workflow.timeout, 'timeout', true) * interval '1 microsecond';
     select q.* into workflow from cloaca.query('select w.id, w.timeout from %1$I.cloaca_workflow w where w.name = $1[1] and w.is_current',
         tenant, start_workflow.name) as q (id bigint, timeout interval);
-    if workflow.id is null then
-        perform cloaca.raise_condition('unknown_workflow',
-            format('There is no workflow "%s".', coalesce(start_workflow.name, 'null')));
+    if start_workflow.name is null then
+        perform cloaca.raise_condition('invalid_argument', 'The name must not be null.');
+    elsif workflow.id is null then
+        perform cloaca.raise_condition('unknown_workflow', format('There is no workflow "%s".', start_workflow.name));
     end if;
 
     loop

@@ -19,8 +19,11 @@ select detail from (select case
     end as detail)
 where detail is not null;
 
+-- @raise invalid_argument
+select 'The name must not be null.' as detail where :name is null;
+
 -- @raise unknown_workflow
-select 'There is no workflow "' || coalesce(:name, 'null') || '".' as detail
+select 'There is no workflow "' || :name || '".' as detail
 where not exists (select 1 from main.cloaca_workflow where name = :name and is_current);
 
 delete from main.cloaca_scratch;

@@ -1335,6 +1335,7 @@ static void workflows_are_executed(void **state)
     assert_string_equal(cloaca_result_get(result, 0, "error"), "it is broken");
     cloaca_result_free(result);
     assert_condition(cloaca_runner_execute(runner, "unheard of", NULL, NULL, &result, &error), CLOACA_UNKNOWN_WORKFLOW);
+    assert_condition(cloaca_runner_execute(runner, NULL, NULL, NULL, &result, &error), CLOACA_INVALID_ARGUMENT);
     assert_null(result);
     stop(runner);
     cloaca_close(connection);
