@@ -9,14 +9,7 @@ select detail from (select case
     end as detail)
 where detail is not null;
 
--- @raise cancelled
-select 'Task ' || :task || ' was cancelled while it ran.' as detail, 'Release the task to acknowledge it.' as hint
-from main.cloaca_task where id = :task and lease_id = :lease_id and cancelled;
-
--- @raise lease_lost
-select 'Task ' || coalesce(:task, 'null') || ' is not held under this lease.' as detail,
-    'Its lease expired, another worker holds it, or it is finished.' as hint
-where not exists (select 1 from main.cloaca_task where id = :task and lease_id = :lease_id);
+-- @include task/refuse_lease
 
 insert into main.cloaca_execution_event (execution, task, at, attempt, state, worker)
 select execution, id, :now, attempt, 'deferred', worker from main.cloaca_task where id = :task and execution is not null;

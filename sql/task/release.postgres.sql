@@ -20,8 +20,9 @@ begin
     execute format($query$
         update %I.cloaca_task t set lease_id = null, lease_until = null, worker = null, claimed_at = null, attempt = t.attempt - 1
         where t.id = $1 and t.lease_id = $2 and not t.cancelled
+            and coalesce(cloaca.task_end(t.claimed_at, t.timeout, t.deadline) > $3, true)
         returning t.id, t.queue, t.priority, t.run_at, t.execution, t.attempt
-        $query$, tenant) into released using release.task, release.lease_id;
+        $query$, tenant) into released using release.task, release.lease_id, cloaca.now();
     if released.execution is not null then
         perform cloaca.add_event(tenant, released.execution, released.id, 'released', released.attempt + 1, null, null, cloaca.now());
     end if;

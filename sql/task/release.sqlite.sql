@@ -3,9 +3,12 @@
 -- A task that was cancelled leaves.
 
 -- @raise lease_lost
-select 'Task ' || coalesce(:task, 'null') || ' is not held under this lease.' as detail,
-    'Its lease expired, another worker holds it, or it is finished.' as hint
-where not exists (select 1 from main.cloaca_task where id = :task and lease_id = :lease_id);
+select case when t.id is null then 'Task ' || coalesce(:task, 'null') || ' is not held under this lease.'
+    else 'Task ' || :task || ' ran out of time.' end as detail,
+    case when t.id is null then 'Its lease expired, another worker holds it, or it is finished.'
+    else 'Its timeout, or that of its execution, is over.' end as hint
+from (select :task as id) asked left join main.cloaca_task t on t.id = asked.id and t.lease_id = :lease_id
+where t.id is null or (not t.cancelled and (t.claimed_at + t.timeout <= :now or t.deadline <= :now));
 
 insert into main.cloaca_task_history (task, queue, finished_at, state, priority, run_at, attempt, max_attempts, lease_id, claimed_at,
     enqueued_at, execution, name, worker, key, payload, errors)

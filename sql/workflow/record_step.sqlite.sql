@@ -9,14 +9,7 @@ where :name is null or length(cast(:name as blob)) not between 1 and 200 or :nam
 -- @raise invalid_argument
 select 'The result must have at most 64 MiB.' as detail where length(cast(:result as blob)) > 67108864;
 
--- @raise cancelled
-select 'Task ' || :task || ' was cancelled while it ran.' as detail, 'Release the task to acknowledge it.' as hint
-from main.cloaca_task where id = :task and lease_id = :lease_id and cancelled;
-
--- @raise lease_lost
-select 'Task ' || coalesce(:task, 'null') || ' is not held under this lease.' as detail,
-    'Its lease expired, another worker holds it, or it is finished.' as hint
-where not exists (select 1 from main.cloaca_task where id = :task and lease_id = :lease_id);
+-- @include task/refuse_lease
 
 delete from main.cloaca_scratch;
 

@@ -125,8 +125,10 @@ select cloaca.define_workflow('late', '{"tasks": [{"name": "a", "queue": "late",
 select execution from cloaca.start_workflow('late', timeout => '1 hour') \gset
 select task, lease_id, lease_until - now() < '1 second' as is_short from cloaca.claim('late', lease => '1 hour') \gset
 select pg_sleep(0.01);
-select try(format('cloaca.complete(%s, %s)', :task, :lease_id)) ~ 'ran out of time' as complete,
-    try(format('cloaca.extend(%s, %s)', :task, :lease_id)) ~ 'ran out of time' as extend;
+select c as call, replace(try(format('cloaca.' || c, :task, :lease_id)), ' ' || :task || ' ', ' N ') as outcome from unnest(array[
+    'extend(%s, %s)', 'complete(%s, %s)', 'record_step(%s, %s, ''s'')', 'await_signal(%s, %s, ''s'')', 'defer_until(%s, %s, ''2100-01-01Z'')',
+    'release(%s, %s)']) c;
+select state, attempt from cloaca.get_task(:task);
 
 -- Another tenant's execution is none, and its tables are not to be reached. A definer's function does the definer's work.
 reset cloaca.tenant;
