@@ -41,10 +41,10 @@ from main.cloaca_task
 where id in (select task from main.cloaca_scratch where outcome = 'dead')
 order by id;
 
-insert into main.cloaca_ended (task, state, error, attempt, worker, claimed_at)
+insert into main.cloaca_ended (task, state, error, attempt, worker, claimed_at, steps)
 select t.id, case s.outcome when 'dead' then 'failed' else 'cancelled' end,
     case s.outcome when 'dead' then (select d.error from main.cloaca_dead_letter d where d.task = t.id) end,
-    t.attempt, t.worker, t.claimed_at
+    t.attempt, t.worker, t.claimed_at, t.steps
 from main.cloaca_scratch s cross join main.cloaca_task t on t.id = s.task
 where s.outcome <> 'expired' and t.execution is not null;
 

@@ -50,9 +50,10 @@ begin
             delete from %1$I.cloaca_task where id = any (array(
                 select t.id from %1$I.cloaca_task t
                 where t.queue = $1 and (t.execution is null or t.execution = any ($2)) order by t.id for update))
-            returning id, execution, attempt, worker, claimed_at
+            returning id, execution, attempt, worker, claimed_at, steps
         )
-        select count(*) as tasks, array_agg((id, 'cancelled', null, null, attempt, worker, claimed_at)::cloaca.ended_task order by id)
+        select count(*) as tasks,
+            array_agg((id, 'cancelled', null, null, attempt, worker, claimed_at, steps)::cloaca.ended_task order by id)
             filter (where execution is not null) as ends
         from gone
         $query$, tenant) into live using drop_queue.queue, executions;

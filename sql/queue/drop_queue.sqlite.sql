@@ -28,8 +28,8 @@ delete from main.cloaca_queue where queue = :queue;
 
 delete from main.cloaca_queue_estimate where queue = :queue;
 
-insert into main.cloaca_ended (task, state, attempt, worker, claimed_at)
-select id, 'cancelled', attempt, worker, claimed_at from main.cloaca_task where queue = :queue and execution is not null;
+insert into main.cloaca_ended (task, state, attempt, worker, claimed_at, steps)
+select id, 'cancelled', attempt, worker, claimed_at, steps from main.cloaca_task where queue = :queue and execution is not null;
 
 delete from main.cloaca_task where queue = :queue;
 

@@ -23,7 +23,7 @@ begin
                 cloaca.add_error(errors, attempt, worker, error, $3), steps
             from gone order by id
         )
-        select array_agg((id, 'failed', null, error, attempt, worker, claimed_at)::cloaca.ended_task order by id)
+        select array_agg((id, 'failed', null, error, attempt, worker, claimed_at, steps)::cloaca.ended_task order by id)
         from gone where execution is not null
         $query$, tenant) into ends using bury.tasks, bury.error, bury.at;
     if ends is not null then

@@ -13,8 +13,8 @@ select t.id, t.queue, :now, 'cancelled', t.priority, t.run_at, t.attempt, t.max_
 from main.cloaca_task t join main.cloaca_queue q on q.queue = t.queue and q.retention > 0
 where t.id = :task and coalesce(t.lease_until, :now) <= :now;
 
-insert into main.cloaca_ended (task, state, attempt, worker, claimed_at)
-select id, 'cancelled', attempt, worker, claimed_at from main.cloaca_task where id = :task and coalesce(lease_until, :now) <= :now and execution is not null;
+insert into main.cloaca_ended (task, state, attempt, worker, claimed_at, steps)
+select id, 'cancelled', attempt, worker, claimed_at, steps from main.cloaca_task where id = :task and coalesce(lease_until, :now) <= :now and execution is not null;
 
 delete from main.cloaca_task where id = :task and coalesce(lease_until, :now) <= :now;
 

@@ -61,7 +61,7 @@ on conflict (queue, key) do update set task = excluded.task, until = excluded.un
 select 1 from main.cloaca_scratch s cross join main.cloaca_task t on t.id = s.task
 where s.outcome <> 'lease_lost' and t.lease_id = s.lease_id and t.execution is not null limit 1;
 
-insert into main.cloaca_ended (task, state, output, attempt, worker, claimed_at)
+insert into main.cloaca_ended (task, state, output, attempt, worker, claimed_at, steps)
 select t.id, s.outcome, case
         when :results is null or s.outcome <> 'completed' or r.type = 'null' then null
         when r.type in ('object', 'array') then r.value
@@ -69,7 +69,7 @@ select t.id, s.outcome, case
         when r.type in ('true', 'false') then r.type
         when typeof(r.value) = 'integer' then r.value
         else :results -> r.fullkey
-        end, t.attempt, t.worker, t.claimed_at
+        end, t.attempt, t.worker, t.claimed_at, case s.outcome when 'cancelled' then t.steps end
 from json_each(coalesce(:results, :tasks)) r
     cross join main.cloaca_scratch s on s.n = r.key and s.outcome <> 'lease_lost'
     join main.cloaca_task t on t.id = s.task and t.lease_id = s.lease_id

@@ -33,8 +33,8 @@ select t.id, t.queue, :now, 'cancelled', t.priority, t.run_at, t.attempt, t.max_
 from main.cloaca_task t join main.cloaca_queue q on q.queue = t.queue and q.retention > 0
 where t.id in (select task from main.cloaca_scratch where outcome = 'cancelled');
 
-insert into main.cloaca_ended (task, state, attempt, worker, claimed_at)
-select t.id, 'cancelled', t.attempt, t.worker, t.claimed_at
+insert into main.cloaca_ended (task, state, attempt, worker, claimed_at, steps)
+select t.id, 'cancelled', t.attempt, t.worker, t.claimed_at, t.steps
 from main.cloaca_scratch s join main.cloaca_task t on t.id = s.task
 where s.outcome = 'cancelled' and t.execution is not null
 on conflict (task) do nothing;

@@ -34,8 +34,8 @@ select id, queue, :now, priority, attempt, max_attempts, lease_id, claimed_at,
 from main.cloaca_task
 where id = :task;
 
-insert into main.cloaca_ended (task, state, error, attempt, worker, claimed_at)
-select id, 'failed', substr(:error, 1, 10000), attempt, worker, claimed_at
+insert into main.cloaca_ended (task, state, error, attempt, worker, claimed_at, steps)
+select id, 'failed', substr(:error, 1, 10000), attempt, worker, claimed_at, steps
 from main.cloaca_task where id = :task and execution is not null;
 
 delete from main.cloaca_task where id = :task;

@@ -62,7 +62,8 @@ begin
             on conflict (queue, key) do update set task = excluded.task, until = excluded.until
         )
         select array_agg(g.id) as tasks, array_agg(g.lease_id) as lease_ids,
-            array_agg((g.id, $1, p.result, null, g.attempt, g.worker, g.claimed_at)::cloaca.ended_task order by g.id)
+            array_agg((g.id, $1, p.result, null, g.attempt, g.worker, g.claimed_at,
+                case when $1 = 'cancelled' then g.steps end)::cloaca.ended_task order by g.id)
                 filter (where g.execution is not null) as ends
         from gone g join pair p on p.task = g.id and p.lease_id = g.lease_id
         $query$, tenant) into ended using finish.state, finish.tasks, finish.lease_ids, finish.at, finish.results;

@@ -69,16 +69,18 @@ update main.cloaca_settling set fires = (
     from main.cloaca_workflow_task w where w.workflow = cloaca_settling.workflow and w.n = cloaca_settling.n)
 where phase = 'free' and fires is null;
 
-insert into main.cloaca_task (id, queue, priority, run_at, max_attempts, enqueued_at, execution, deadline, timeout, name, payload, retry)
+insert into main.cloaca_task (id, queue, priority, run_at, max_attempts, enqueued_at, execution, deadline, timeout, name, payload, retry,
+    steps)
 select s.task, w.queue, w.priority, case e.state when 'paused' then 9223372036854775807 else :now end, w.max_attempts, :now,
-    s.execution, e.deadline, w.timeout, w.handler, s.context, w.retry
+    s.execution, e.deadline, w.timeout, w.handler, s.context, w.retry, n.steps
 from main.cloaca_settling s
     cross join main.cloaca_execution e on e.id = s.execution
     cross join main.cloaca_workflow_task w on w.workflow = s.workflow and w.n = s.n
+    cross join main.cloaca_execution_task n on n.task = s.task
 where s.phase = 'free' and s.fires
 order by s.task;
 
-update main.cloaca_execution_task set (state, changes, held_run_at, finished_at) = (
+update main.cloaca_execution_task set steps = null, (state, changes, held_run_at, finished_at) = (
     select case when s.fires then 'ready' else 'skipped' end, s.changes, case when s.fires and e.state = 'paused' then :now end,
         case when not s.fires then :now end
     from main.cloaca_settling s cross join main.cloaca_execution e on e.id = s.execution

@@ -31,6 +31,9 @@ from main.cloaca_closing c
     cross join main.cloaca_queue q on q.queue = t.queue
 where n.state = 'ready' and coalesce(t.lease_until, :now) <= :now and q.retention > 0;
 
+update main.cloaca_execution_task set steps = (select t.steps from main.cloaca_task t where t.id = cloaca_execution_task.task)
+where execution in (select execution from main.cloaca_closing) and state = 'ready';
+
 delete from main.cloaca_task
 where coalesce(lease_until, :now) <= :now and id in (
     select n.task from main.cloaca_closing c cross join main.cloaca_execution_task n on n.execution = c.execution

@@ -1,10 +1,14 @@
 -- @part end_tasks
 --
 -- Live tasks of executions have ended, those in cloaca_ended: their states, outputs and errors go to the execution's own rows, and what
--- waits for them goes on. Tasks that a closed execution has ended already are left as they are.
+-- waits for them goes on. Tasks that a closed execution has ended already are left as they are. The steps of those that did not complete
+-- are kept.
 
 -- @if
 select 1 from main.cloaca_ended limit 1;
+
+update main.cloaca_execution_task set steps = (select d.steps from main.cloaca_ended d where d.task = cloaca_execution_task.task)
+where task in (select task from main.cloaca_ended where steps is not null);
 
 delete from main.cloaca_ended
 where coalesce((select n.state from main.cloaca_execution_task n where n.task = cloaca_ended.task), '') <> 'ready';

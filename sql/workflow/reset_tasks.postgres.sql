@@ -3,6 +3,9 @@
 -- Has the failed and cancelled tasks of an ended execution, and all that depend on them, wait again. Returns them, those that have
 -- nothing left to wait for, and how many of them no other task waits for. Costs what they are, as in advance, see there: what each has to wait
 -- for is counted along the ways from those before it.
+--
+-- Those that failed or were cancelled keep their steps; of a cancelled one that its worker has not let go of yet they are still with the
+-- live task. Waits for signals that were not received begin anew.
 create function cloaca.reset_tasks(tenant text, execution bigint, out tasks bigint[], out free bigint[], out finals integer)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -38,7 +41,11 @@ begin
         ), reset as (
             update %1$I.cloaca_execution_task n
             set state = 'waiting', remaining = t.remaining, attempt = 0, worker = null, started_at = null, finished_at = null,
-                held_run_at = null, awaits = null, error = null, output = null, changes = null
+                held_run_at = null, awaits = null, error = null, output = null, changes = null,
+                steps = case when n.state in ('failed', 'cancelled') then (
+                    select jsonb_object_agg(s.key, s.value)
+                    from jsonb_each(coalesce((select l.steps from %1$I.cloaca_task l where l.id = n.task), n.steps)) s
+                    where not starts_with(s.key, 'signal:') or s.value ->> 'outcome' = 'received') end
             from task t where n.task = any (array[t.task])
             returning n.task, t.remaining, t.is_final
         )

@@ -1,7 +1,10 @@
 -- @function retry_execution(execution bigint) -> state text, tasks bigint
 --
--- Runs a failed or cancelled execution again, from the tasks that failed or were cancelled: these, and whatever comes after them, start
--- anew with all their attempts; tasks that completed before keep their outputs. Its timeout begins anew.
+-- Runs a failed or cancelled execution again, from the tasks that failed or were cancelled: these, and whatever comes after them, run
+-- again with all their attempts; tasks that completed before keep their outputs. Its timeout begins anew.
+--
+-- Tasks that failed or were cancelled keep the steps that they recorded and the signals that they received; a signal that had not come,
+-- or not in time, is awaited anew. What runs again only because it comes after such a task begins without either.
 --
 -- execution: the execution
 -- Returns: the state, running, and how many tasks are to run or to be skipped again

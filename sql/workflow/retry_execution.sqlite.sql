@@ -1,6 +1,7 @@
 -- @function retry_execution(execution bigint) -> state text, tasks bigint
 --
--- The scratch table has the tasks that run, or are skipped, again, with how many of those they wait for.
+-- The scratch table has the tasks that run, or are skipped, again, with how many of those they wait for. The steps of a cancelled one that
+-- its worker has not let go of yet are still with the live task.
 
 -- @include workflow/refuse_execution
 
@@ -27,6 +28,10 @@ select a.n, t.task from again a cross join main.cloaca_execution_task t on t.exe
 
 update main.cloaca_execution_task set state = 'waiting', attempt = 0, worker = null, started_at = null, finished_at = null,
     held_run_at = null, awaits = null, error = null, output = null, changes = null,
+    steps = case when state in ('failed', 'cancelled') then (
+        select '{' || group_concat(json_quote(s.key) || ': ' || s.value, ', ') || '}'
+        from json_each(coalesce((select t.steps from main.cloaca_task t where t.id = cloaca_execution_task.task), cloaca_execution_task.steps)) s
+        where s.key not glob 'signal:*' or s.value ->> '$.outcome' = 'received') end,
     remaining = (
         select count(*) from main.cloaca_execution e
             cross join main.cloaca_workflow_task w on w.workflow = e.workflow and w.n = cloaca_execution_task.n

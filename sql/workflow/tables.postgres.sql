@@ -61,7 +61,8 @@ create index cloaca_execution_deadline on cloaca_execution (deadline) where dead
 create index cloaca_execution_expiry on cloaca_execution (expires_at) where expires_at is not null;
 
 -- A task of an execution. It has its id from the start; while the state is ready it is a live task, too, of the same id.
--- `remaining` counts its dependencies that have not ended, `changes` is what it and all before it added to the context.
+-- `remaining` counts its dependencies that have not ended, `changes` is what it and all before it added to the context, `steps` what it
+-- recorded before it failed or was cancelled, for a retry of the execution.
 create table cloaca_execution_task (
     task        bigint  primary key,
     execution   bigint  not null,
@@ -77,6 +78,7 @@ create table cloaca_execution_task (
     error       text,
     output      jsonb,
     changes     jsonb,
+    steps       jsonb,
     unique (execution, n)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 

@@ -62,7 +62,8 @@ create index if not exists cloaca_execution_deadline on cloaca_execution (deadli
 create index if not exists cloaca_execution_expiry on cloaca_execution (expires_at) where expires_at is not null;
 
 -- A task of an execution. It has its id from the start; while the state is ready it is a live task, too, of the same id.
--- `remaining` counts its dependencies that have not ended, `changes` is what it and all before it added to the context.
+-- `remaining` counts its dependencies that have not ended, `changes` is what it and all before it added to the context, `steps` what it
+-- recorded before it failed or was cancelled, for a retry of the execution.
 create table if not exists cloaca_execution_task (
     task        integer primary key,
     execution   integer not null,
@@ -78,6 +79,7 @@ create table if not exists cloaca_execution_task (
     error       text,
     output      text,
     changes     text,
+    steps       text,
     unique (execution, n)
 ) strict;
 
@@ -116,7 +118,8 @@ create table if not exists cloaca_ended (
     error      text,
     attempt    integer not null,
     worker     text,
-    claimed_at integer
+    claimed_at integer,
+    steps      text
 ) strict;
 
 create table if not exists cloaca_closing (

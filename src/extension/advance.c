@@ -396,6 +396,7 @@ static bool change_state(const Advance *advance, bool is_ready, Datum changes)
     CloacaChange all[] = {{NODE_REMAINING, Int32GetDatum(0), false},
                           {NODE_STATE, CStringGetTextDatum(is_ready ? "ready" : "skipped"), false},
                           {NODE_CHANGES, changes, changes == (Datum) 0},
+                          {NODE_STEPS, (Datum) 0, true},
                           {NODE_HELD_RUN_AT, at, !(is_ready && is_paused(advance))},
                           {NODE_FINISHED_AT, at, is_ready}};
 
@@ -413,6 +414,7 @@ static void insert_task(Advance *advance, int64 task, Datum context)
 {
     const TupleTableSlot *execution = advance->executions.execution_row;
     const TupleTableSlot *plan = advance->executions.plan_row;
+    const TupleTableSlot *node = advance->executions.node_row;
     bool is_held = is_paused(advance);
     text *queue_name = DatumGetTextPP(plan->tts_values[PLAN_QUEUE - 1]);
     int16 priority = DatumGetInt16(plan->tts_values[PLAN_PRIORITY - 1]);
@@ -432,6 +434,7 @@ static void insert_task(Advance *advance, int64 task, Datum context)
         [TASK_TIMEOUT - 1] = plan->tts_values[PLAN_TIMEOUT - 1],
         [TASK_PAYLOAD - 1] = context,
         [TASK_RETRY - 1] = plan->tts_values[PLAN_RETRY - 1],
+        [TASK_STEPS - 1] = node->tts_values[NODE_STEPS - 1],
     };
     bool nulls[TASK_COLUMNS] = {
         [TASK_WORKER - 1] = true,
@@ -443,7 +446,7 @@ static void insert_task(Advance *advance, int64 task, Datum context)
         [TASK_TIMEOUT - 1] = plan->tts_isnull[PLAN_TIMEOUT - 1],
         [TASK_RETRY - 1] = plan->tts_isnull[PLAN_RETRY - 1],
         [TASK_ERRORS - 1] = true,
-        [TASK_STEPS - 1] = true,
+        [TASK_STEPS - 1] = node->tts_isnull[NODE_STEPS - 1],
     };
     CloacaQueue queue =
         cloaca_queue(RelationGetRelid(advance->tables.task), VARDATA_ANY(queue_name), VARSIZE_ANY_EXHDR(queue_name));

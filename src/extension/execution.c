@@ -298,17 +298,16 @@ static void end_tasks_by_sql(const CloacaTables *tables, const CloacaEnded *ende
         no_workers[i] = ended[i].worker == NULL;
         claims[i] = TimestampTzGetDatum(ended[i].claimed_at);
     }
-    cloaca_call(
-        &plan,
-        "select cloaca.end_tasks($1, array(select row(e.task, 'completed', e.output, null, e.attempt, e.worker, "
-        "e.claimed_at)::cloaca.ended_task from unnest($2, $3, $4, $5, $6) as e (task, output, attempt, worker, claimed_at)), "
-        "$7)",
-        lengthof(types), types,
-        (Datum[]){CStringGetTextDatum(NameStr(tables->schema)), array_of(tasks, NULL, count, INT8OID),
-                  array_of(outputs, no_outputs, count, JSONBOID), array_of(attempts, NULL, count, INT4OID),
-                  array_of(workers, no_workers, count, TEXTOID), array_of(claims, NULL, count, TIMESTAMPTZOID),
-                  TimestampTzGetDatum(at)},
-        NULL);
+    cloaca_call(&plan,
+                "select cloaca.end_tasks($1, array(select row(e.task, 'completed', e.output, null, e.attempt, e.worker, "
+                "e.claimed_at, null)::cloaca.ended_task from unnest($2, $3, $4, $5, $6) as e (task, output, attempt, worker, "
+                "claimed_at)), $7)",
+                lengthof(types), types,
+                (Datum[]){CStringGetTextDatum(NameStr(tables->schema)), array_of(tasks, NULL, count, INT8OID),
+                          array_of(outputs, no_outputs, count, JSONBOID), array_of(attempts, NULL, count, INT4OID),
+                          array_of(workers, no_workers, count, TEXTOID), array_of(claims, NULL, count, TIMESTAMPTZOID),
+                          TimestampTzGetDatum(at)},
+                NULL);
 }
 
 static Datum array_of(Datum *values, bool *nulls, int count, Oid type)

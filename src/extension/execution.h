@@ -47,7 +47,8 @@ enum {
     NODE_ERROR,
     NODE_OUTPUT,
     NODE_CHANGES,
-    NODE_COLUMNS = NODE_CHANGES
+    NODE_STEPS,
+    NODE_COLUMNS = NODE_STEPS
 };
 
 /* The columns of cloaca_workflow_task, whose rows are called plans here: what the definition says of a node. */

@@ -54,6 +54,7 @@ static const CloacaColumn node_columns[] = {
     {"error", TEXTOID, false},
     {"output", JSONBOID, false},
     {"changes", JSONBOID, false},
+    {"steps", JSONBOID, false},
 };
 
 static const CloacaColumn plan_columns[] = {

@@ -129,6 +129,23 @@ select c as call, replace(try(format('cloaca.' || c, :task, :lease_id)), ' ' || 
     'extend(%s, %s)', 'complete(%s, %s)', 'record_step(%s, %s, ''s'')', 'await_signal(%s, %s, ''s'')', 'defer_until(%s, %s, ''2100-01-01Z'')',
     'release(%s, %s)']) c;
 select state, attempt from cloaca.get_task(:task);
+-- What a task had recorded, and is longer than a page, in the retry of its execution: of one that begins at once, and of one that does not.
+select cloaca.define_workflow('long', '{"tasks": [{"name": "a", "queue": "long"}, {"name": "b", "queue": "long", "dependencies": ["a"], "trigger": "always"}]}') is not null as defined;
+select execution from cloaca.start_workflow('long') \gset
+select name, task, lease_id from cloaca.claim('long') \gset
+select created from cloaca.record_step(:task, :lease_id, 'long', (select to_jsonb(:'name' || string_agg(md5(i::text), '')) from generate_series(1, 5000) i));
+select state from cloaca.fail(:task, :lease_id, 'e', final => true);
+select name, task, lease_id from cloaca.claim('long') \gset
+select created from cloaca.record_step(:task, :lease_id, 'long', (select to_jsonb(:'name' || string_agg(md5(i::text), '')) from generate_series(1, 5000) i));
+select state from cloaca.fail(:task, :lease_id, 'e', final => true);
+select * from cloaca.retry_execution(:execution);
+select name, task, lease_id from cloaca.claim('long') \gset
+select length(result::text), left(result::text, 10) from cloaca.step(:task, :lease_id, 'long');
+select from cloaca.complete(:task, :lease_id);
+select name, task, lease_id from cloaca.claim('long') \gset
+select length(result::text), left(result::text, 10) from cloaca.step(:task, :lease_id, 'long');
+select from cloaca.complete(:task, :lease_id);
+select count(*), count(steps) as kept from test_workflow.cloaca_execution_task where execution = :execution;
 
 -- Another tenant's execution is none, and its tables are not to be reached. A definer's function does the definer's work.
 reset cloaca.tenant;
