@@ -28,11 +28,6 @@ declare
 begin
     perform cloaca.check_name(await_signal.name, 'signal name');
     wait := cloaca.microseconds(await_signal.timeout, 'timeout');
-    -- Whoever sends a signal takes the same lock: either finds what the other left.
-    execute format($query$
-        select from %1$I.cloaca_execution e
-        where e.id = (select t.execution from %1$I.cloaca_task t where t.id = $1) for no key update
-        $query$, tenant) using await_signal.task;
     held := cloaca.held_task(tenant, await_signal.task, await_signal.lease_id);
     if held.execution is null then
         perform cloaca.raise_condition('invalid_argument', format('Task %s belongs to no execution.', await_signal.task));
@@ -41,6 +36,8 @@ begin
         return;
     end if;
 
+    -- After the task's own row, which somebody who completes it may have until he has ended the execution.
+    perform cloaca.touch_execution(tenant, held.execution);
     execute format($query$
         delete from %1$I.cloaca_pending_signal s where s.id = (
             select f.id from %1$I.cloaca_pending_signal f where f.execution = $1 and f.name = $2 order by f.id limit 1)

@@ -26,7 +26,7 @@ begin
     if signal.payload is not null then
         perform cloaca.check_size(signal.payload, 'payload');
     end if;
-    execute format('select e.state from %I.cloaca_execution e where e.id = $1 for no key update', tenant) into state using signal.execution;
+    state := cloaca.meet_waiting(tenant, signal.execution, signal.name);
     if state is null then
         perform cloaca.refuse_execution(signal.execution);
     end if;
@@ -38,17 +38,11 @@ begin
         )
         insert into %1$I.cloaca_pending_signal (execution, sent_at, name, payload) values ($1, $2, $3, $4) returning id
         $query$, tenant) into sent using signal.execution, at, signal.name, signal.payload;
-    -- A task that somebody is claiming, since its time is over, will ask by itself; and its worker may need the execution to do so.
-    for woken in execute format($query$
-        select t.id, t.queue, t.priority
-        from %1$I.cloaca_execution_task n join %1$I.cloaca_task t on t.id = n.task and t.lease_id is null
-        where n.execution = $1 and n.state = 'ready' and n.awaits = $2 order by t.id for update of t skip locked
-        $query$, tenant) using signal.execution, signal.name
-    loop
-        due := cloaca.hold_task(tenant, signal.execution, woken.id, at, null);
-        execute format('update %I.cloaca_task t set run_at = $2 where t.id = $1', tenant) using woken.id, due;
+    for woken in select * from cloaca.waiting_tasks(tenant, signal.execution, signal.name, 'nowait') loop
+        due := cloaca.hold_task(tenant, signal.execution, woken.task, at, null);
+        execute format('update %I.cloaca_task t set run_at = $2 where t.id = $1', tenant) using woken.task, due;
         if due < 'infinity' then
-            perform cloaca.note_ready(tenant, woken.queue, woken.priority, due, woken.id, 1);
+            perform cloaca.note_ready(tenant, woken.queue, woken.priority, due, woken.task, 1);
         end if;
     end loop;
     return query select sent;

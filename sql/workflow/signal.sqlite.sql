@@ -20,7 +20,7 @@ delete from main.cloaca_scratch;
 insert into main.cloaca_scratch (task)
 select n.task
 from main.cloaca_execution_task n cross join main.cloaca_task t on t.id = n.task
-where n.execution = :execution and n.state = 'ready' and n.awaits = :name and t.lease_id is null;
+where n.execution = :execution and n.state = 'ready' and n.awaits = :name and t.lease_id is null and t.run_at > :now;
 
 update main.cloaca_task set run_at = case (select state from main.cloaca_execution where id = :execution) when 'paused' then 9223372036854775807 else :now end
 where id in (select task from main.cloaca_scratch);

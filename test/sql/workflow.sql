@@ -129,6 +129,25 @@ select c as call, replace(try(format('cloaca.' || c, :task, :lease_id)), ' ' || 
     'extend(%s, %s)', 'complete(%s, %s)', 'record_step(%s, %s, ''s'')', 'await_signal(%s, %s, ''s'')', 'defer_until(%s, %s, ''2100-01-01Z'')',
     'release(%s, %s)']) c;
 select state, attempt from cloaca.get_task(:task);
+-- A signal waits for whoever has a task in hand that waits for it, or has just let one wait, but not for longer than the caller wants.
+select execution from cloaca.start_workflow('two') \gset
+select task, lease_id from cloaca.claim('two') \gset
+begin;
+select outcome from cloaca.await_signal(:task, :lease_id, 's');
+prepare transaction 'in hand';
+set lock_timeout = '10ms';
+select try(format('cloaca.signal(%s, ''s'')', :execution));
+commit prepared 'in hand';
+begin;
+select count(*) from (select from test_workflow.cloaca_task where id = :task for update) as locked;
+prepare transaction 'in hand';
+select try(format('cloaca.signal(%s, ''s'')', :execution));
+select try(format('cloaca.signal(%s, ''other'')', :execution)) ~ '^\d+$' as sent;
+rollback prepared 'in hand';
+select try(format('cloaca.signal(%s, ''s'')', :execution)) ~ '^\d+$' as sent;
+reset lock_timeout;
+select outcome from cloaca.claim('two') c, cloaca.await_signal(c.task, c.lease_id, 's');
+select state from cloaca.cancel_execution(:execution);
 -- What a task had recorded, and is longer than a page, in the retry of its execution: of one that begins at once, and of one that does not.
 select cloaca.define_workflow('long', '{"tasks": [{"name": "a", "queue": "long"}, {"name": "b", "queue": "long", "dependencies": ["a"], "trigger": "always"}]}') is not null as defined;
 select execution from cloaca.start_workflow('long') \gset
