@@ -44,7 +44,8 @@ typedef struct Database {
     bool leaves;           /* it is to leave */
     int closings;          /* how many transactions want no worker there */
     TimestampTz not_until; /* no worker starts before */
-    TimestampTz due;       /* when there is work */
+    TimestampTz due;       /* when there is work; in a round, what was noted since it began */
+    bool in_round;         /* of the worker that runs */
     pg_atomic_uint64 all;  /* when all tenants have their turn */
 } Database;
 
@@ -306,7 +307,7 @@ bool cloaca_due_arrive(Oid database)
     if (own && own->state == WORKER_STARTS && own->closings == 0) {
         own->state = WORKER_RUNS;
         own->latch = MyLatch;
-        own->leaves = false;
+        own->leaves = own->in_round = false;
         own->due = DT_NOBEGIN;
         write_time(&own->all, DT_NOBEGIN);
     } else {
@@ -327,9 +328,14 @@ void cloaca_due_leave(TimestampTz until, bool is_useless)
     own->latch = NULL;
     own->leaves = false;
     own->not_until = until;
-    /* Unless somebody noted something since the round began. */
-    if (is_useless && own->due == DT_NOEND && own->closings == 0)
+    if (!is_useless) {
+        /* What the round had taken, and nobody would note again, is the next worker's. */
+        if (own->in_round)
+            own->due = DT_NOBEGIN;
+    } else if (own->due == DT_NOEND && own->closings == 0) {
+        /* Unless somebody noted something since the round began. */
         remove_database(own);
+    }
     own = NULL;
     launcher = area->launcher;
     LWLockRelease(lock);
@@ -361,6 +367,7 @@ bool cloaca_due_begin(TimestampTz now)
     bool all;
 
     LWLockAcquire(lock, LW_EXCLUSIVE);
+    own->in_round = true;
     own->due = DT_NOEND;
     all = read_time(&own->all) <= now;
     if (all)
@@ -410,6 +417,7 @@ void cloaca_due_end(TimestampTz all)
         if (pg_atomic_read_u64(&area->tenants[i].key) >> 32 == MyDatabaseId)
             own->due = Min(own->due, read_time(&area->tenants[i].due));
     }
+    own->in_round = false;
     LWLockRelease(lock);
 }
 
@@ -511,7 +519,7 @@ static Database *make_database(Oid oid)
         if (place) {
             place->state = NO_WORKER;
             place->latch = NULL;
-            place->leaves = false;
+            place->leaves = place->in_round = false;
             place->closings = 0;
             place->not_until = DT_NOBEGIN;
             place->due = DT_NOEND;
