@@ -107,7 +107,7 @@ static List *find_databases(void)
     TableScanDesc scan;
     HeapTuple tuple;
 
-    StartTransactionCommand();
+    cloaca_begin_transaction();
     (void) GetTransactionSnapshot();
     catalogue = table_open(DatabaseRelationId, AccessShareLock);
     scan = table_beginscan_catalog(catalogue, 0, NULL);

@@ -209,6 +209,12 @@ bool cloaca_process_goes_on(void)
     return true;
 }
 
+void cloaca_begin_transaction(void)
+{
+    SetCurrentStatementStartTimestamp();
+    StartTransactionCommand();
+}
+
 void cloaca_sleep_until(TimestampTz until)
 {
     TimestampTz now = GetCurrentTimestamp();
@@ -268,7 +274,7 @@ static List *find_tenants(bool *has_extension)
     MemoryContextSwitchTo(round_memory);
     PG_TRY();
     {
-        StartTransactionCommand();
+        cloaca_begin_transaction();
         PushActiveSnapshot(GetTransactionSnapshot());
         *has_extension = OidIsValid(get_extension_oid("cloaca", true));
         if (*has_extension)
@@ -404,7 +410,7 @@ static bool maintain(const Tenant *tenant, Memory *memory, Turn *turn)
 
     PG_TRY();
     {
-        StartTransactionCommand();
+        cloaca_begin_transaction();
         PushActiveSnapshot(GetTransactionSnapshot());
         pgstat_report_activity(STATE_RUNNING, psprintf("maintenance of tenant \"%s\"", NameStr(tenant->schema)));
         call_maintenance(tenant, turn, &guard);

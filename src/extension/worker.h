@@ -39,6 +39,8 @@ extern PGDLLEXPORT void cloaca_worker_main(Datum argument);
 extern void cloaca_name_process(const char *name);
 /* Handles what other processes want; false when the process is to end. */
 extern bool cloaca_process_goes_on(void);
+/* Begins a transaction that begins now: no statement of a client says so here. */
+extern void cloaca_begin_transaction(void);
 /* Sleeps until then, or until the latch is set; DT_NOEND: as long as it takes. */
 extern void cloaca_sleep_until(TimestampTz until);
 

@@ -37,7 +37,9 @@ sub stop_in_round {
 recovery::must($url, 'create function public.stay() returns trigger language plpgsql as $$ begin perform pg_sleep(1000); return new; end $$');
 
 subtest 'terminated' => sub {
+    my $at = recovery::must($url, 'select clock_timestamp()');
     stop_in_round();
+    is(recovery::must($url, "select xact_start > '$at' from pg_stat_activity where pid = ($worker)"), 't', 'its transaction began when it began');
     my $pid = recovery::must($url, $worker);
     recovery::must($url, "select pg_terminate_backend($pid)");
     recovery::until_gone($pid);
