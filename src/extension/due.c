@@ -42,7 +42,9 @@ typedef struct Database {
     WorkerState state;
     Latch *latch;          /* of the worker that runs */
     bool leaves;           /* it is to leave */
+    bool yields;           /* it is to leave after a round, for another database */
     int closings;          /* how many transactions want no worker there */
+    TimestampTz changed;   /* when its worker arrived, or the last one left */
     TimestampTz not_until; /* no worker starts before */
     TimestampTz due;       /* when there is work; in a round, what was noted since it began */
     bool in_round;         /* of the worker that runs */
@@ -61,6 +63,7 @@ static Database *own; /* of a worker */
 
 static bool is_known(Oid database, Oid table, TimestampTz at, bool is_lease);
 static Latch *hurry(Database *database, TimestampTz at);
+static Latch *make_room(TimestampTz now);
 static Latch *ask_to_leave(Database *database);
 static uint64 key_of(Oid database, Oid table);
 static Tenant *set_of(uint64 key);
@@ -231,8 +234,7 @@ void cloaca_due_launch(Latch *latch)
 int cloaca_due_pick(int most, Oid *database, TimestampTz *next)
 {
     TimestampTz now = GetCurrentTimestamp();
-    Database *picked = NULL;
-    Database *idle = NULL; /* the one whose worker has nothing to do for longest */
+    Database *picked = NULL; /* of those that are due, the one that has been without a worker for longest */
     Latch *latch = NULL;
     bool one_leaves = false;
     int count = 0;
@@ -244,31 +246,51 @@ int cloaca_due_pick(int most, Oid *database, TimestampTz *next)
             continue;
         if (each->state != NO_WORKER) {
             count++;
-            one_leaves = one_leaves || each->leaves;
-            if (each->state == WORKER_RUNS && each->due > now && (idle == NULL || each->due > idle->due))
-                idle = each;
+            one_leaves = one_leaves || each->leaves || each->yields;
         } else if (each->closings == 0) {
             TimestampTz start = Max(each->due, each->not_until);
 
             *next = Min(*next, start);
-            if (start <= now && (picked == NULL || each->due < picked->due))
+            if (start <= now && (picked == NULL || each->changed < picked->changed))
                 picked = each;
         }
     }
     if (picked && count >= most) {
         picked = NULL;
         *next = now + PATIENCE;
-        if (idle && !one_leaves)
-            latch = ask_to_leave(idle);
+        if (!one_leaves)
+            latch = make_room(now);
     }
     if (picked) {
         picked->state = WORKER_STARTS;
-        picked->leaves = false;
+        picked->leaves = picked->yields = false;
         *database = picked->oid;
     }
     LWLockRelease(lock);
     set_latch(latch);
     return picked ? (int) (picked - area->databases) : -1;
+}
+
+/* Has the worker leave that has nothing to do for longest; if all are busy, the one that has been there for longest, after the
+ * round that it is in or is about to begin. So each goes round once at least, and tenants that come last are not forgotten. */
+static Latch *make_room(TimestampTz now)
+{
+    Database *idle = NULL;
+    Database *oldest = NULL;
+
+    for (Database *each = area->databases; each < area->databases + CLOACA_MOST_DATABASES; each++) {
+        if (!OidIsValid(each->oid) || each->state != WORKER_RUNS)
+            continue;
+        if (!each->in_round && each->due > now && (idle == NULL || each->due > idle->due))
+            idle = each;
+        if (oldest == NULL || each->changed < oldest->changed)
+            oldest = each;
+    }
+    if (idle)
+        return ask_to_leave(idle);
+    if (oldest)
+        oldest->yields = true;
+    return NULL;
 }
 
 bool cloaca_due_is_starting(int place)
@@ -302,18 +324,24 @@ void cloaca_due_remove(int place)
 
 bool cloaca_due_arrive(Oid database)
 {
+    Latch *launcher;
+
     LWLockAcquire(lock, LW_EXCLUSIVE);
     own = find_database(database);
     if (own && own->state == WORKER_STARTS && own->closings == 0) {
         own->state = WORKER_RUNS;
+        own->changed = GetCurrentTimestamp();
         own->latch = MyLatch;
-        own->leaves = own->in_round = false;
+        own->leaves = own->yields = own->in_round = false;
         own->due = DT_NOBEGIN;
         write_time(&own->all, DT_NOBEGIN);
     } else {
         own = NULL;
     }
+    launcher = area->launcher;
     LWLockRelease(lock);
+    /* It may wait for one that it can ask to leave. */
+    set_latch(launcher);
     return own != NULL;
 }
 
@@ -325,8 +353,9 @@ void cloaca_due_leave(TimestampTz until, bool is_useless)
         return;
     LWLockAcquire(lock, LW_EXCLUSIVE);
     own->state = NO_WORKER;
+    own->changed = GetCurrentTimestamp();
     own->latch = NULL;
-    own->leaves = false;
+    own->leaves = own->yields = false;
     own->not_until = until;
     if (!is_useless) {
         /* What the round had taken, and nobody would note again, is the next worker's. */
@@ -418,6 +447,7 @@ void cloaca_due_end(TimestampTz all)
             own->due = Min(own->due, read_time(&area->tenants[i].due));
     }
     own->in_round = false;
+    own->leaves = own->leaves || own->yields;
     LWLockRelease(lock);
 }
 
@@ -519,8 +549,9 @@ static Database *make_database(Oid oid)
         if (place) {
             place->state = NO_WORKER;
             place->latch = NULL;
-            place->leaves = place->in_round = false;
+            place->leaves = place->yields = place->in_round = false;
             place->closings = 0;
+            place->changed = DT_NOBEGIN;
             place->not_until = DT_NOBEGIN;
             place->due = DT_NOEND;
             write_time(&place->all, DT_NOEND);
