@@ -2,7 +2,7 @@
 --
 -- The periodic work on one tenant, a batch of it. One maintainer a tenant at a time: the lock on the estimates says who; it
 -- blocks nobody else. Locks are taken or left (nowait, skip locked), never waited for; a lock that is not to be had raises
--- lock_not_available, and the caller goes on with the next tenant.
+-- lock_not_available, and the caller goes on with the next tenant. The lock_timeout is for what nobody locks who calls functions only.
 create type cloaca.maintenance_counts as (
     expired   bigint,
     dead      bigint,
@@ -17,6 +17,7 @@ create type cloaca.maintenance_counts as (
 create function cloaca.maintain_tenant(tenant text, max integer, at timestamptz) returns cloaca.maintenance_counts
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s'
 as $$
 #variable_conflict use_column
 declare
@@ -27,8 +28,9 @@ declare
 begin
     execute format('lock table %I.cloaca_queue_estimate in share row exclusive mode nowait', tenant);
     execute format('lock table %1$I.cloaca_task, %1$I.cloaca_task_history, %1$I.cloaca_dead_letter, %1$I.cloaca_finished_key,
-        %1$I.cloaca_schedule, %1$I.cloaca_firing in row exclusive mode nowait', tenant);
-    execute format('lock table %I.cloaca_queue in access share mode nowait', tenant);
+        %1$I.cloaca_schedule, %1$I.cloaca_firing, %1$I.cloaca_execution, %1$I.cloaca_execution_task, %1$I.cloaca_execution_event,
+        %1$I.cloaca_pending_signal in row exclusive mode nowait', tenant);
+    execute format('lock table %1$I.cloaca_queue, %1$I.cloaca_workflow, %1$I.cloaca_workflow_task in access share mode nowait', tenant);
 
     -- Leases that ended: the cancelled leave, the exhausted become dead letters, the others are ready again.
     if cloaca.looks_at_leases() then
