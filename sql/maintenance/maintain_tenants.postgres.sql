@@ -3,7 +3,7 @@
 -- The periodic work of run_maintenance on every tenant that the caller may use, one transaction a tenant. A failure in one tenant is
 -- a warning, and the others go on. It commits as it goes, so it cannot be called inside a transaction block.
 --
--- max: how many rows of each kind at most for each tenant, 1 to 10,000
+-- max: how many rows of each kind at most for each tenant, 1 to 10,000, as in run_maintenance
 -- Returns: nothing
 -- Errors: invalid_argument, in_transaction
 -- Writes: cloaca_task, cloaca_dead_letter, cloaca_task_history, cloaca_finished_key, cloaca_queue_estimate

@@ -5,7 +5,8 @@
 -- preloaded; else call it every few seconds from anywhere, as `cloaca work` does. It waits for no lock: what somebody else has in hand
 -- is left for the next time. On PostgreSQL it works on the tenant of the session; maintain_tenants does on all of them.
 --
--- max: how many rows of each kind at most, 1 to 10,000
+-- max: how many rows of each kind at most, 1 to 10,000. Schedules are fired one after the other until so many times were; but what one
+--     schedule has to catch up with by run_all, 1,000 times at most, it does in one call
 -- Returns: how many tasks are ready again because their lease expired, how many became dead letters by it, how many cancelled
 --     tasks left, how many finished tasks and finished keys were deleted, how many times schedules fired, how many executions ended
 --     because their time was over, and how many finished executions were deleted

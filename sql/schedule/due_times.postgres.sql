@@ -1,7 +1,8 @@
 -- @helper due_times
 --
 -- Of the scheduled times from `first`, which has come, up to `upto`: those to fire by the policy, the first that is skipped and how many are
--- (at most 1,000 are counted), the newest of all, and the one after it.
+-- (at most 1,000 are counted), the newest of all, and the one after it. Anything may stand in the row of a schedule, for tenants can write
+-- it; so no more are fired than could have been asked for, and the time that this takes does not grow with how many are late.
 create function cloaca.due_times(cron text, timezone text, catch_up text, max_catch_up integer, first timestamptz, upto timestamptz,
     at timestamptz, out fires timestamptz[], out skipped_at timestamptz, out skipped bigint, out newest timestamptz,
     out following timestamptz)
@@ -10,6 +11,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
+    most constant integer := least(max_catch_up, 1000);
     step timestamptz;
     low timestamptz := first;
     middle timestamptz;
@@ -40,7 +42,7 @@ begin
         when catch_up = 'run_once' or newest >= at - interval '60 seconds' then array[newest]
         else '{}' end;
     step := first;
-    while catch_up = 'run_all' and cardinality(fires) < max_catch_up and step < newest loop
+    while catch_up = 'run_all' and cardinality(fires) < most and step < newest loop
         step := cloaca.cron_after(cron, timezone, step);
         fires := fires || step;
     end loop;

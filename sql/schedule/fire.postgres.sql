@@ -26,6 +26,6 @@ exception when others then
     get stacked diagnostics detail = pg_exception_detail;
     started_task := null;
     started_execution := null;
-    error := concat_ws(': ', sqlerrm, nullif(detail, ''));
+    error := left(concat_ws(': ', sqlerrm, nullif(detail, '')), 10000);
 end
 $$;

@@ -1,19 +1,23 @@
 -- @part fire_due
 --
--- Fires the schedules that are due, at most :max of them: what they start, the rows of their history, and their next times. The
--- scratch table gets the number of times fired, as an outcome. A schedule whose time zone this system cannot serve is left alone.
+-- Fires the schedules that are due, one after the other until :max times or a few more were to be fired, for the late times of one
+-- schedule stay together: what they start, the rows of their history, and their next times. The scratch table gets the number of times fired, as an outcome. A schedule whose time zone this system cannot serve is left alone.
 
 -- @if
 select 1 from main.cloaca_schedule where next_at <= :now limit 1;
 
 insert into main.cloaca_due (schedule, scheduled_at, skipped, newest, following)
 with due (schedule, next_at, times) as materialized (
-    select id, next_at, cloaca_due_times(cron, timezone, catch_up, max_catch_up, next_at, min(:now, coalesce(ends_at, :now)), :now)
+    select id, next_at, cloaca_due_times(cron, timezone, catch_up, min(max_catch_up, 1000), next_at, min(:now, coalesce(ends_at, :now)), :now)
     from main.cloaca_schedule
     where next_at <= :now and cloaca_zone_problem(timezone) is null order by next_at, id limit :max
 )
 select d.schedule, t.value ->> '$[0]', t.value ->> '$[1]', d.times ->> '$.newest', d.times ->> '$.following'
-from due d cross join json_each(d.times, '$.times') t
+from (select due.*, sum((select count(*) from json_each(times, '$.times') f where f.value ->> '$[1]' = 0))
+          over (order by next_at, schedule rows between unbounded preceding and 1 preceding) as tried
+      from due) d
+    cross join json_each(d.times, '$.times') t
+where coalesce(d.tried, 0) < :max
 order by d.next_at, d.schedule, t.key;
 
 update main.cloaca_due set error = (

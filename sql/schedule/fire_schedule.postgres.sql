@@ -1,8 +1,8 @@
 -- @helper fire_schedule
 --
--- Fires a schedule that is due and that the caller has locked: what it starts, the rows of its history, and its next time. Returns
--- how many times it was fired.
-create function cloaca.fire_schedule(tenant text, schedule bigint, at timestamptz) returns bigint
+-- Fires a schedule that is due and that the caller has locked: what it starts, the rows of its history, and its next time. Says
+-- how many times were to be fired, and how many were. No text is read that is longer than a valid one.
+create function cloaca.fire_schedule(tenant text, schedule bigint, at timestamptz, out tried bigint, out fired bigint)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
@@ -14,15 +14,15 @@ declare
     time timestamptz;
     delay interval := '0';
     longest interval := '0';
-    fired bigint := 0;
-    failed bigint := 0;
 begin
+    fired := 0;
     execute format($query$
-        select s.cron, s.timezone, s.workflow, s.task, s.queue, s.payload, s.priority, s.catch_up, s.max_catch_up, s.ends_at, s.next_at,
-            s.firings
+        select left(s.cron, 201) as cron, left(s.timezone, 201) as timezone, left(s.workflow, 201) as workflow, left(s.task, 201) as task,
+            left(s.queue, 201) as queue, s.payload, s.priority, s.catch_up, s.max_catch_up, s.ends_at, s.next_at, s.firings
         from %I.cloaca_schedule s where s.id = $1
         $query$, tenant) into row using fire_schedule.schedule;
     due := cloaca.due_times(row.cron, row.timezone, row.catch_up, row.max_catch_up, row.next_at, least(at, row.ends_at), at);
+    tried := cardinality(due.fires);
     -- In the order of their times: what is skipped comes first, but where all are run.
     foreach time in array case when due.skipped > 0 and row.catch_up <> 'run_all' then due.skipped_at || due.fires
         when due.skipped > 0 then due.fires || due.skipped_at else due.fires end
@@ -41,7 +41,6 @@ begin
             $query$, tenant) using fire_schedule.schedule, row.firings, time, at, case when made.error is null then 'fired' else 'failed' end,
                 made.started_task, made.started_execution, made.error;
         fired := fired + (made.error is null)::integer;
-        failed := failed + (made.error is not null)::integer;
         if made.error is null then
             delay := delay + (at - time);
             longest := greatest(longest, at - time);
@@ -54,10 +53,9 @@ begin
             skipped = skipped + $7, delay = delay + $8, largest_delay = greatest(largest_delay, $9),
             last_fired_at = case when $5 > 0 then $10 else last_fired_at end
         where id = $1
-        $query$, tenant) using fire_schedule.schedule, time, due.newest, row.firings, fired, failed, due.skipped, delay, longest, at;
+        $query$, tenant) using fire_schedule.schedule, time, due.newest, row.firings, fired, tried - fired, due.skipped, delay, longest, at;
     execute format('delete from %I.cloaca_firing where schedule = $1 and n <= $2', tenant)
         using fire_schedule.schedule, row.firings - 1000;
     perform cloaca.note_due(tenant, time);
-    return fired;
 end
 $$;

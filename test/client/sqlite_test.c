@@ -607,6 +607,29 @@ static void broken_documents_are_noticed(void **state)
     cloaca_close(connection);
 }
 
+/* Whatever somebody wrote into it. */
+static void schedules_catch_up_in_bounds(void **state)
+{
+    cloaca *connection = open_file("schedules.db", "");
+    cloaca_error error;
+    sqlite3 *database;
+
+    (void) state;
+    assert_ok(cloaca_set_clock(connection, 0, &error));
+    assert_ok(cloaca_call(connection, "create_schedule",
+                          "{\"name\": \"s\", \"cron\": \"* * * * * *\", \"task\": \"t\", \"catch_up\": \"run_all\"}", NULL,
+                          &error));
+    assert_ok(cloaca_execute(connection, "update cloaca_schedule set max_catch_up = 2500", &error));
+    assert_ok(cloaca_set_clock(connection, 3000 * INT64_C(1000000), &error));
+    assert_ok(cloaca_call(connection, "run_maintenance", NULL, NULL, &error));
+    cloaca_close(connection);
+    database = open_raw("schedules.db");
+    assert_int_equal(number_raw(database, "select fired from cloaca_schedule"), 1000);
+    assert_int_equal(number_raw(database, "select skipped from cloaca_schedule"), 1000);
+    assert_int_equal(number_raw(database, "select next_at from cloaca_schedule"), 3001 * INT64_C(1000000));
+    sqlite3_close(database);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -626,6 +649,7 @@ int main(void)
         cmocka_unit_test(claims_are_exclusive),
         cmocka_unit_test(new_files_are_shared),
         cmocka_unit_test(broken_documents_are_noticed),
+        cmocka_unit_test(schedules_catch_up_in_bounds),
     };
 
     return cmocka_run_group_tests(tests, make_folder, drop_folder);

@@ -80,6 +80,36 @@ select count(*) from cloaca.run_maintenance(max => 2);
 select sum(fired) from cloaca.schedule_stats();
 select count(*) from cloaca.run_maintenance(max => 2) one, cloaca.run_maintenance(max => 2) two;
 select sum(fired) from cloaca.schedule_stats();
+-- What fails counts, too.
+do $$ begin perform cloaca.delete_schedule(name) from cloaca.list_schedules(); perform cloaca.create_schedule('s' || n, '* * * * *', workflow => 'flow') from generate_series(1, 5) n; end $$;
+update sched_one.cloaca_schedule set workflow = 'gone';
+set cloaca.clock = '2026-01-01 00:37:00+00';
+select count(*) from cloaca.run_maintenance(max => 2);
+select sum(failed) from cloaca.schedule_stats();
+do $$ begin perform cloaca.delete_schedule(name) from cloaca.list_schedules(); end $$;
+
+-- Whatever the tenant's role writes into its rows, firing them ends soon: it fires no more than anybody could ask for, and reads no more of a
+-- text than it may have.
+do $$ begin perform cloaca.create_schedule(name, '* * * * * *', task => 't', queue => 'hostile', catch_up => 'run_all')
+    from unnest(array['a many', 'b newest', 'c skip', 'd cron', 'e zone', 'f task', 'g ever', 'h never', 'i odd']) name; end $$;
+set session authorization sched_one_user;
+update sched_one.cloaca_schedule set next_at = '0001-01-01 00:00:00+00', max_catch_up = 2000000000;
+update sched_one.cloaca_schedule set catch_up = 'run_once' where name >= 'b' and name < 'c';
+update sched_one.cloaca_schedule set catch_up = 'skip' where name >= 'c' and name < 'd';
+update sched_one.cloaca_schedule set cron = repeat('*', 10000000) where name = 'd cron';
+update sched_one.cloaca_schedule set timezone = repeat('Z', 10000000) where name = 'e zone';
+update sched_one.cloaca_schedule set task = repeat('t', 10000000), max_catch_up = 1 where name = 'f task';
+update sched_one.cloaca_schedule set next_at = '-infinity', max_catch_up = 1 where name = 'g ever';
+update sched_one.cloaca_schedule set ends_at = '-infinity', max_catch_up = -1 where name = 'h never';
+update sched_one.cloaca_schedule set catch_up = repeat('c', 10000000), cron = '* * * 29 2 */7' where name = 'i odd';
+set statement_timeout = '120s';
+select fired from cloaca.run_maintenance(max => 10000);
+reset statement_timeout;
+reset session authorization;
+select s.name, t.fired, t.skipped, t.failed, left(h.error, 100) as error, length(h.error) as length
+from cloaca.list_schedules() s, cloaca.schedule_stats(s.name) t, cloaca.schedule_history(s.name, max => 1) h order by s.name;
+select name, next_at from cloaca.schedule_stats() order by name;
+do $$ begin perform cloaca.delete_schedule(name) from cloaca.list_schedules(); end $$;
 
 -- The tenant's login role has its own schedules, and no one else's.
 set session authorization sched_one_user;
