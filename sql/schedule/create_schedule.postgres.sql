@@ -1,8 +1,9 @@
 -- @function create_schedule(name text, cron text, timezone text = 'UTC', workflow text = null, task text = null, queue text = 'default', payload jsonb = '{}', priority integer = 0, catch_up text = 'skip', max_catch_up integer = 100, starts_at timestamptz = null, ends_at timestamptz = null, enabled boolean = true) -> schedule bigint, next_at timestamptz
 --
 -- Starts a workflow or enqueues a task again and again, at the times of a cron expression (see cron_next). run_maintenance
--- fires it: the firing, what it starts and the next time are one transaction, and no scheduled time is ever fired twice. What was started
--- before may still run; that changes nothing.
+-- fires it: the firing, what it starts and the next time are one transaction, and no scheduled time is ever fired twice, nor one before
+-- the newest that was: after a time in which the clock was ahead a schedule waits until it gets there again. What was started before may
+-- still run; that changes nothing.
 --
 -- When maintenance comes late there are several scheduled times at once. `skip` fires the newest of them if it is at most 60 s old;
 -- `run_once` fires the newest, however old it is; `run_all` fires the oldest max_catch_up of them, one after the other. The others are
