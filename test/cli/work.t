@@ -41,6 +41,8 @@ on_backends(sub {
 
     my $failed = worked('echo "it broke" >&2; exit 3');
     is_deeply([@$failed{qw(state attempt error)}], ['scheduled', 1, 'exit status 3: it broke'], 'another exit status: tried again later');
+    is(worked('printf "dur\351e\000\000 \000\377" >&2; exit 1')->{error}, "exit status 1: dur\x{fffd}e\x{fffd}\x{fffd} \x{fffd}\x{fffd}",
+        'what it says is kept, without bytes that are no text');
     my $killed = worked('kill -9 $$');
     is_deeply([@$killed{qw(state error)}], ['scheduled', 'killed by signal 9 (Killed)'], 'killed by a signal');
     my $final = worked('echo never >&2; exit 100');
