@@ -1,7 +1,9 @@
 -- @part fire_due
 --
 -- Fires the schedules that are due, one after the other until :max times or a few more were to be fired, for the late times of one
--- schedule stay together: what they start, the rows of their history, and their next times. The scratch table gets the number of times fired, as an outcome. A schedule whose time zone this system cannot serve is left alone.
+-- schedule stay together: what they start, the rows of their history, and their next times. The scratch table gets the number of times
+-- fired, as an outcome. Whatever stands in a row, it catches up with 1,000 times at most. A schedule whose time zone this system cannot
+-- serve is left alone.
 
 -- @if
 select 1 from main.cloaca_schedule where next_at <= :now limit 1;
