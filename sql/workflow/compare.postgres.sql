@@ -8,7 +8,8 @@ as $$
 #variable_conflict use_column
 begin
     if jsonb_typeof(one) = 'number' and jsonb_typeof(other) = 'number' then
-        return sign(one::numeric - other::numeric);
+        -- Their difference may be beyond what a number can be.
+        return case when one::numeric < other::numeric then -1 when one::numeric > other::numeric then 1 else 0 end;
     elsif jsonb_typeof(one) = 'string' and jsonb_typeof(other) = 'string' then
         return case when (one #>> '{}') collate "C" < (other #>> '{}') collate "C" then -1
             when (one #>> '{}') collate "C" > (other #>> '{}') collate "C" then 1 else 0 end;
