@@ -58,12 +58,6 @@ begin
             array_agg(id) filter (where not is_exhausted and not cancelled) as expired
         from held
         $query$, tenant) into gone using at, max, ended > 0;
-    if gone.cancelled is not null then
-        perform from cloaca.finish(tenant, 'cancelled', gone.cancelled, gone.leases, null, at);
-    end if;
-    if gone.dead is not null then
-        perform cloaca.bury(tenant, gone.dead, null, at);
-    end if;
     execute format($query$
         with expired as materialized (
             select t.id, t.execution, t.attempt, t.worker,
@@ -100,6 +94,8 @@ begin
         select count(*) from gone
         $query$, tenant) into counts.keys using at, max;
     counts.fired := cloaca.fire_due(tenant, max, at);
+    -- So late, since what depends on them is locked from here on; but before the time-outs, so that it goes on from them first.
+    perform cloaca.end_leases(tenant, gone.cancelled, gone.leases, gone.dead, at);
     counts.timed_out := cloaca.end_late_executions(tenant, max, at);
     counts.removed := cloaca.remove_executions(tenant, max, at);
     perform cloaca.estimate_queues(tenant, at);

@@ -61,5 +61,37 @@ select ready, running, exact, counted_at from cloaca.queue_stats('long');
 select * from cloaca.drop_queue('long', true);
 select * from cloaca.queue_stats('long');
 
+-- An execution that cannot go on from a task whose lease ended fails with the error, and nothing else is kept from its turn. Here documents
+-- are nested too deeply for the stack that there is by then: merging them raises.
+set cloaca.clock = '2026-04-01 00:00:00+00';
+select count(*) from cloaca.set_queue('deep', lease => '10 seconds');
+select created from cloaca.define_workflow('deep', '{"queue": "deep", "tasks": [{"name": "a"}, {"name": "b", "max_attempts": 1},
+    {"name": "c", "dependencies": ["a", "b"], "trigger": "always"}, {"name": "d"}]}');
+select (repeat('{"a":', 5000) || '1' || repeat('}', 5000))::jsonb as nested \gset
+select execution as deep from cloaca.start_workflow('deep', :'nested') \gset
+select execution as flat from cloaca.start_workflow('deep') \gset
+select task as other from cloaca.enqueue('other', queue => 'deep') \gset
+select count(cloaca.complete(task, lease_id, case when execution = :deep then :'nested'::jsonb end))
+from cloaca.claim('deep', 'w', 9) where name = 'a';
+set cloaca.clock = '2026-04-01 00:00:10+00';
+set max_stack_depth = '500kB';
+select expired, dead from cloaca.run_maintenance();
+reset max_stack_depth;
+select e.execution = :deep as deep, e.state, e.error, e.tasks from cloaca.list_executions('deep') l, cloaca.get_execution(l.execution) e;
+select name, state from cloaca.list_tasks('deep') order by task;
+select count(*) from cloaca.list_dead_letters('deep');
+
+-- What is no fault of the execution's is raised, and changes nothing.
+create function pg_temp.conflict() returns trigger language plpgsql as $$ begin raise serialization_failure using message = 'conflict'; end $$;
+select execution as again from cloaca.start_workflow('deep') \gset
+select count(cloaca.complete(task, lease_id)) from cloaca.claim('deep', 'w', 9) where name = 'a';
+create trigger conflict before insert on test_maintenance.cloaca_task for each row execute function pg_temp.conflict();
+set cloaca.clock = '2026-04-01 00:00:20+00';
+select dead from cloaca.run_maintenance();
+select state, tasks from cloaca.get_execution(:again);
+drop trigger conflict on test_maintenance.cloaca_task;
+select dead from cloaca.run_maintenance();
+select state, tasks from cloaca.get_execution(:again);
+
 reset cloaca.tenant;
 call cloaca.drop_tenant_all('test_maintenance');

@@ -1,0 +1,28 @@
+-- @helper fail_execution
+--
+-- Ends the execution that cannot go on from this live task as failed, with the error, for maintenance. What others have in hand is left for
+-- the next time; so is what is no task of an unfinished execution, with a warning.
+create function cloaca.fail_execution(tenant text, task bigint, error text, at timestamptz) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '50ms'
+as $$
+#variable_conflict use_column
+declare
+    execution bigint;
+begin
+    execute format($query$
+        select e.id from %1$I.cloaca_execution e
+        where e.id = (select t.execution from %1$I.cloaca_task t where t.id = $1) and e.finished_at is null
+        for update nowait
+        $query$, tenant) into execution using fail_execution.task;
+    if execution is null then
+        perform cloaca.note_leases(at);
+        raise warning 'task % cannot be ended: %', fail_execution.task, fail_execution.error;
+    else
+        perform cloaca.close_execution(tenant, execution, 'failed', left(fail_execution.error, 10000), at);
+    end if;
+exception when lock_not_available then
+    perform cloaca.note_leases(at);
+end
+$$;
