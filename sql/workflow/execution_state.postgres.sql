@@ -1,7 +1,7 @@
 -- @helper execution_state
 --
--- Locks an execution against completions and everybody else, then its live tasks, and tells its state. Raises when there is none of
--- that id, or when it has ended in a state that is not among `ends`.
+-- Locks an execution against completions and everybody else, then its live tasks, has executions go on from what the transaction ended, and
+-- tells its state. Raises when there is none of that id, or when it has ended in a state that is not among `ends`.
 --
 -- A transaction that claimed or extended a task before has that in hand, and completing it needs the execution: so while tasks are not
 -- to be had, the execution is let go of again.
@@ -26,10 +26,7 @@ begin
                 perform cloaca.refuse_execution(execution_state.execution);
             end if;
             perform cloaca.lock_execution_tasks(tenant, execution_state.execution);
-            if state <> all (ends) then
-                perform cloaca.refuse_finished(execution_state.execution, state);
-            end if;
-            return state;
+            exit;
         exception when lock_not_available then
             if not is_locked or clock_timestamp() > begun + patience then
                 raise;
@@ -37,5 +34,12 @@ begin
         end;
         perform pg_sleep(0.02);
     end loop;
+    -- What this very transaction ended counts as ended before.
+    perform cloaca.advance_now();
+    execute format('select e.state from %I.cloaca_execution e where e.id = $1', tenant) into state using execution_state.execution;
+    if state <> all (ends) then
+        perform cloaca.refuse_finished(execution_state.execution, state);
+    end if;
+    return state;
 end
 $$;

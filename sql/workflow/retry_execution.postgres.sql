@@ -26,8 +26,6 @@ begin
     if state not in ('failed', 'cancelled') then
         perform cloaca.raise_condition('invalid_argument', format('Execution %s has not ended.', retry_execution.execution));
     end if;
-    -- What this very transaction ended counts as ended only then.
-    perform cloaca.advance_now();
     again := cloaca.reset_tasks(tenant, retry_execution.execution);
     -- Workers that still hold one of them lose it.
     execute format('delete from %I.cloaca_task t where t.id = any ($1)', tenant) using again.tasks;
