@@ -12,6 +12,9 @@ begin
     lock table cloaca.tenant in share row exclusive mode;
     if exists (select from cloaca.tenant where schema_name = 'cloaca_default') then
         return;
+    elsif to_regnamespace('cloaca_default') is not null and not exists (select from pg_namespace where nspname = 'cloaca_default') then
+        -- Made since the snapshot of a transaction above read committed, which does not show it.
+        raise serialization_failure using message = 'could not serialize access due to concurrent update';
     elsif to_regnamespace('cloaca_default') is not null then
         perform cloaca.adopt('cloaca_default', null);
     else

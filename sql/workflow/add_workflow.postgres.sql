@@ -1,6 +1,7 @@
 -- @helper add_workflow
 --
--- Stores a new version of a definition that was checked, as the current one.
+-- Stores a new version of a definition that was checked, as the current one. The caller has seen under a lock that there is none: one that
+-- is there was made since the snapshot of a transaction above read committed, which `on conflict` has the server say.
 create function cloaca.add_workflow(tenant text, name text, version text, definition jsonb) returns bigint
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -16,7 +17,7 @@ begin
         insert into %I.cloaca_workflow (name, version, is_current, defined_at, tasks, timeout, retention, definition)
         values ($1, $2, true, $3, jsonb_array_length($4 -> 'tasks'), ($4 ->> 'timeout')::double precision * interval '1 second',
             coalesce(($4 ->> 'retention')::double precision, 2592000) * interval '1 second', $4)
-        returning id
+        on conflict do nothing returning id
         $query$, tenant) into workflow using add_workflow.name, add_workflow.version, cloaca.now(), add_workflow.definition;
     execute format($query$
         with item as materialized (
