@@ -2,8 +2,9 @@
 --
 -- Ends live tasks whose leases ended, and which the caller has locked, after their executions: the cancelled leave, the dead become dead
 -- letters, and executions go on at once. One that cannot go on from a task of its own fails with the error, and stops no other: all are
--- tried together, and only after an error one by one. Errors that come from elsewhere are raised.
-create function cloaca.end_leases(tenant text, cancelled bigint[], lease_ids bigint[], dead bigint[], at timestamptz) returns void
+-- tried together, and only after an error one by one. Errors that come from elsewhere are raised. Returns how many tasks are left for the
+-- next time.
+create function cloaca.end_leases(tenant text, cancelled bigint[], lease_ids bigint[], dead bigint[], at timestamptz) returns bigint
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
@@ -13,7 +14,7 @@ declare
     detail text;
 begin
     if cancelled is null and dead is null then
-        return;
+        return 0;
     end if;
     -- What the transaction ended before is its own affair.
     perform cloaca.advance_now();
@@ -25,7 +26,7 @@ begin
             perform cloaca.bury(tenant, dead, null, at);
         end if;
         perform cloaca.advance_now();
-        return;
+        return 0;
     exception when others then
         if sqlstate ~ '^(25|40|42|53|55|57|58|XX)' then
             raise;
@@ -33,11 +34,10 @@ begin
         get stacked diagnostics error = message_text, detail = pg_exception_detail;
     end;
     if cardinality(cancelled || dead) = 1 then
-        perform cloaca.fail_execution(tenant, (cancelled || dead)[1], concat_ws(': ', error, nullif(detail, '')), at);
-    else
-        perform cloaca.end_leases(tenant, array[c.task], array[c.lease_id], null, at)
-        from unnest(cancelled, lease_ids) as c (task, lease_id);
-        perform cloaca.end_leases(tenant, null, null, array[d.task], at) from unnest(dead) as d (task);
+        return cloaca.fail_execution(tenant, (cancelled || dead)[1], concat_ws(': ', error, nullif(detail, '')), at);
     end if;
+    return (select coalesce(sum(cloaca.end_leases(tenant, array[c.task], array[c.lease_id], null, at)), 0)
+            from unnest(cancelled, lease_ids) as c (task, lease_id))
+        + (select coalesce(sum(cloaca.end_leases(tenant, null, null, array[d.task], at)), 0) from unnest(dead) as d (task));
 end
 $$;

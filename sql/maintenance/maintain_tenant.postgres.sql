@@ -24,6 +24,7 @@ declare
     counts cloaca.maintenance_counts;
     first_lease timestamptz;
     ended bigint := 0;
+    kept bigint;
     gone record;
 begin
     execute format('lock table %I.cloaca_queue_estimate in share row exclusive mode nowait', tenant);
@@ -32,7 +33,20 @@ begin
         %1$I.cloaca_pending_signal in row exclusive mode nowait', tenant);
     execute format('lock table %1$I.cloaca_queue, %1$I.cloaca_workflow, %1$I.cloaca_workflow_task in access share mode nowait', tenant);
 
-    -- Leases that ended: the cancelled leave, the exhausted become dead letters, the others are ready again.
+    counts.trimmed := cloaca.trim_history(tenant, max, at);
+    execute format($query$
+        with gone as (
+            delete from %1$I.cloaca_finished_key where (queue, key) in (
+                select f.queue, f.key from %1$I.cloaca_finished_key f
+                where f.until <= $1 order by f.until limit $2 for update skip locked)
+            returning 1
+        )
+        select count(*) from gone
+        $query$, tenant) into counts.keys using at, max;
+    counts.fired := cloaca.fire_due(tenant, max, at);
+
+    -- Leases that ended: the cancelled leave, the exhausted become dead letters, the others are ready again. What depends on those
+    -- that leave is locked from there on, so this comes late; but before the time-outs, so that executions go on from them first.
     if cloaca.looks_at_leases() then
         execute format($query$
             select min(t.lease_until) filter (where t.lease_until > $1), count(*) filter (where t.lease_until <= $1)
@@ -58,6 +72,7 @@ begin
             array_agg(id) filter (where not is_exhausted and not cancelled) as expired
         from held
         $query$, tenant) into gone using at, max, ended > 0;
+    kept := cloaca.end_leases(tenant, gone.cancelled, gone.leases, gone.dead, at);
     execute format($query$
         with expired as materialized (
             select t.id, t.execution, t.attempt, t.worker,
@@ -79,23 +94,9 @@ begin
     counts.cancelled := coalesce(cardinality(gone.cancelled), 0);
     counts.dead := coalesce(cardinality(gone.dead), 0);
     counts.expired := coalesce(cardinality(gone.expired), 0);
-    if ended > 0 and ended = counts.cancelled + counts.dead + counts.expired then
+    if ended > 0 and kept = 0 and ended = counts.cancelled + counts.dead + counts.expired then
         perform cloaca.note_leases(first_lease);
     end if;
-
-    counts.trimmed := cloaca.trim_history(tenant, max, at);
-    execute format($query$
-        with gone as (
-            delete from %1$I.cloaca_finished_key where (queue, key) in (
-                select f.queue, f.key from %1$I.cloaca_finished_key f
-                where f.until <= $1 order by f.until limit $2 for update skip locked)
-            returning 1
-        )
-        select count(*) from gone
-        $query$, tenant) into counts.keys using at, max;
-    counts.fired := cloaca.fire_due(tenant, max, at);
-    -- So late, since what depends on them is locked from here on; but before the time-outs, so that it goes on from them first.
-    perform cloaca.end_leases(tenant, gone.cancelled, gone.leases, gone.dead, at);
     counts.timed_out := cloaca.end_late_executions(tenant, max, at);
     counts.removed := cloaca.remove_executions(tenant, max, at);
     perform cloaca.estimate_queues(tenant, at);

@@ -1,8 +1,8 @@
 -- @helper fail_execution
 --
 -- Ends the execution that cannot go on from this live task as failed, with the error, for maintenance. What others have in hand is left for
--- the next time; so is what is no task of an unfinished execution, with a warning.
-create function cloaca.fail_execution(tenant text, task bigint, error text, at timestamptz) returns void
+-- the next time; so is what is no task of an unfinished execution, with a warning. How many tasks are left so, 0 or 1.
+create function cloaca.fail_execution(tenant text, task bigint, error text, at timestamptz) returns integer
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '50ms'
@@ -17,12 +17,12 @@ begin
         for update nowait
         $query$, tenant) into execution using fail_execution.task;
     if execution is null then
-        perform cloaca.note_leases(at);
         raise warning 'task % cannot be ended: %', fail_execution.task, fail_execution.error;
-    else
-        perform cloaca.close_execution(tenant, execution, 'failed', left(fail_execution.error, 10000), at);
+        return 1;
     end if;
+    perform cloaca.close_execution(tenant, execution, 'failed', left(fail_execution.error, 10000), at);
+    return 0;
 exception when lock_not_available then
-    perform cloaca.note_leases(at);
+    return 1;
 end
 $$;

@@ -1,7 +1,8 @@
 -- @function get_execution(execution bigint) -> execution bigint, workflow text, version text, state text, key text, input jsonb, context jsonb, result jsonb, error text, tasks jsonb, created_at timestamptz, started_at timestamptz, finished_at timestamptz, deadline timestamptz
 --
--- Everything about one execution but its tasks, which list_execution_tasks gives. Where the server has the library, what comes
--- after tasks that the caller's own transaction ended is there once that has committed, or has cancelled, paused, resumed or retried an execution.
+-- Everything about one execution but its tasks, which list_execution_tasks gives. Where the server has the library, what
+-- comes after tasks that the caller's own transaction ended is there once that has committed, or has cancelled, paused, resumed or retried
+-- an execution.
 --
 -- execution: the execution
 -- Returns: one row. The state is pending (no task has been claimed), running, paused, completed, failed or cancelled. input is what
