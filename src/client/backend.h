@@ -36,6 +36,8 @@ typedef struct clo_backend {
     /* Where the server was found: a host's name or the directory of its socket; NULL when that is not known. */
     const char *(*host)(cloaca *connection);
     bool (*in_transaction)(cloaca *connection);
+    /* Whether the connection still is, as far as that can be told without asking the server. NULL: it always is. */
+    bool (*is_there)(cloaca *connection);
     cloaca_status (*bind_leases)(cloaca *connection, bool on, cloaca_error *error);
     /*
      * A backend that waits at its server begins, says what to poll, checks whether the row has come, and cancels, which gives a
@@ -72,13 +74,23 @@ typedef struct clo_wait {
     int64_t pause;
 } clo_wait;
 
+/*
+ * What ends calls that something holds up: the call is cancelled and fails with CLOACA_TIMEOUT (SQLite: or CLOACA_BUSY), and
+ * when the server does not even answer that, the connection counts as lost. Opening a connection heeds it, too.
+ */
+typedef struct clo_guard {
+    int64_t limit;       /* on the monotonic clock, 0: none; for the thread that makes the calls */
+    atomic_bool aborted; /* from any thread, for good: no call may wait any more */
+} clo_guard;
+
 /* The start of each backend's own connection struct. */
 struct cloaca {
     const clo_backend *backend;
-    bool borrowed;     /* the handle is the caller's */
-    bool direct;       /* the URL said so */
-    bool began;        /* cloaca_begin without commit or rollback yet */
-    clo_arena scratch; /* for the call that runs */
+    const clo_guard *guard; /* NULL: calls take as long as they take */
+    bool borrowed;          /* the handle is the caller's */
+    bool direct;            /* the URL said so */
+    bool began;             /* cloaca_begin without commit or rollback yet */
+    clo_arena scratch;      /* for the call that runs */
     clo_wait wait;
 };
 
@@ -101,13 +113,19 @@ typedef struct clo_url {
 /* url.c */
 cloaca_status clo_url_parse(const char *url, clo_arena *arena, clo_url *parsed, cloaca_error *error);
 
+/* connection.c: as cloaca_open, with a guard that outlives the connection, or NULL. */
+cloaca_status clo_open(const char *url, const clo_guard *guard, cloaca **connection, cloaca_error *error);
+
+/* handle.c: how many milliseconds a call may still wait before it asks again; 0: no longer. */
+int clo_guard_left(const clo_guard *guard);
+
 /* backend_postgres.c */
 bool clo_postgres_option(const char *name);
-cloaca_status clo_postgres_open(const clo_url *url, cloaca **connection, cloaca_error *error);
+cloaca_status clo_postgres_open(const clo_url *url, const clo_guard *guard, cloaca **connection, cloaca_error *error);
 cloaca_status clo_postgres_attach(void *handle, cloaca **connection, cloaca_error *error);
 
 /* backend_sqlite.c */
-cloaca_status clo_sqlite_open(const clo_url *url, cloaca **connection, cloaca_error *error);
+cloaca_status clo_sqlite_open(const clo_url *url, const clo_guard *guard, cloaca **connection, cloaca_error *error);
 cloaca_status clo_sqlite_attach(void *handle, bool cache, cloaca **connection, cloaca_error *error);
 
 /* sqlite_functions.c: registers them on a handle; returns an SQLite code. */

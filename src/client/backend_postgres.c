@@ -6,10 +6,13 @@
  *
  * Processes: one server process a connection. Locks: those that the functions take.
  */
+#define _DEFAULT_SOURCE /* pthread_sigmask */
 #include "backend_postgres.h"
 #include "common/timestamp.h"
 
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,9 +31,17 @@ typedef struct reply {
     PGresult *last; /* of those that succeeded */
 } reply;
 
+/* A request to cancel that a thread of its own makes, as its answer may never come. */
+typedef struct cancel_request {
+    PGcancel *cancel;
+    atomic_int holders; /* the connection, and that thread until the server has answered */
+} cancel_request;
+
 typedef struct connection {
     cloaca base;
     PGconn *server;
+    cancel_request *cancelling; /* NULL: no request was made for the statement that runs */
+    bool silent;                /* the server does not answer: the connection is lost */
     clo_buffer sql;
     clo_arena arena;   /* the parameters of the call that runs */
     reply waited;      /* of the wait under way */
@@ -41,6 +52,8 @@ typedef struct connection {
  */
 #define CANCEL_PAUSE 100
 #define CANCEL_TRIES 50
+/* The same for a call that its guard ends, in all. */
+#define CANCEL_PATIENCE 2000
 
 static const clo_backend backend;
 
@@ -51,6 +64,11 @@ static cloaca_status send(connection *self, const char *sql, const postgres_para
                           cloaca_error *error);
 static void take(connection *self, reply *got, PGresult *next, cloaca_error *error);
 static cloaca_status finish(connection *self, reply *got, PGresult **result, cloaca_error *error);
+static PGresult *next_result(connection *self);
+static bool await_answer(connection *self);
+static void begin_cancel(connection *self);
+static void *make_request(void *request);
+static bool end_cancel(connection *self);
 static void request_cancel(connection *self);
 static void end_copy(connection *self, ExecStatusType kind);
 static cloaca_status command(connection *self, const char *sql, effect_kind effect, cloaca_error *error);
@@ -72,7 +90,7 @@ bool clo_postgres_option(const char *name)
     return found;
 }
 
-cloaca_status clo_postgres_open(const clo_url *url, cloaca **made, cloaca_error *error)
+cloaca_status clo_postgres_open(const clo_url *url, const clo_guard *guard, cloaca **made, cloaca_error *error)
 {
     connection *self = calloc(1, sizeof(connection));
     cloaca_status status;
@@ -81,7 +99,11 @@ cloaca_status clo_postgres_open(const clo_url *url, cloaca **made, cloaca_error 
         return clo_no_memory(error);
     }
     self->base.backend = &backend;
-    status = clo_postgres_connect(url->location, &self->server, error);
+    self->base.guard = guard;
+    status = clo_postgres_connect(url->location, guard, &self->server, error);
+    if (guard != NULL && self->server != NULL) {
+        PQsetnonblocking(self->server, 1);
+    }
     if (status == CLOACA_OK && url->schema != NULL) {
         const clo_value schema[CLO_PARAMETER_LIMIT] = {{CLO_TEXT, 0, url->schema, strlen(url->schema)}};
 
@@ -246,6 +268,11 @@ static bool in_transaction(cloaca *base)
     return state == PQTRANS_UNKNOWN ? base->began : state != PQTRANS_IDLE;
 }
 
+static bool is_there(cloaca *base)
+{
+    return still_there((connection *) base);
+}
+
 static cloaca_status bind_leases(cloaca *base, bool on, cloaca_error *error)
 {
     return set_setting((connection *) base, "cloaca.bind_leases", on ? "on" : "off", error);
@@ -329,12 +356,18 @@ static cloaca_status wait_cancel(cloaca *base, const clo_sink *sink, cloaca_erro
         struct pollfd descriptor = {PQsocket(self->server), POLLIN, 0};
 
         if (i > 0 && poll(&descriptor, 1, CANCEL_PAUSE) == 0 && i > CANCEL_TRIES) {
+            self->silent = true;
             return clo_fail(error, CLOACA_CONNECTION_LOST, "The server does not answer a request to cancel.");
         }
         status = wait_check(base, sink, &done, error);
-        if (!done) {
+        if (!done && base->guard != NULL) {
+            begin_cancel(self);
+        } else if (!done) {
             request_cancel(self);
         }
+    }
+    if (self->cancelling != NULL && !end_cancel(self)) {
+        self->silent = true;
     }
     if (status == CLOACA_TIMEOUT) {
         const bool is_boolean = base->wait.function->columns[0].type == CLOACA_TYPE_BOOLEAN;
@@ -350,6 +383,9 @@ static void close_connection(cloaca *base)
 {
     connection *self = (connection *) base;
 
+    if (self->cancelling != NULL) {
+        end_cancel(self);
+    }
     clo_buffer_free(&self->sql);
     clo_arena_free(&self->arena);
     PQclear(self->waited.last);
@@ -372,6 +408,7 @@ static const clo_backend backend = {
     .verifier = make_verifier,
     .host = server_host,
     .in_transaction = in_transaction,
+    .is_there = is_there,
     .bind_leases = bind_leases,
     .wait_begin = wait_begin,
     .wait_descriptor = wait_descriptor,
@@ -404,8 +441,11 @@ static cloaca_status run(connection *self, const char *sql, const postgres_param
     if (status != CLOACA_OK) {
         return status;
     }
-    while ((next = PQgetResult(self->server)) != NULL) {
+    while ((next = next_result(self)) != NULL) {
         take(self, &got, next, error);
+    }
+    if (self->cancelling != NULL && !end_cancel(self)) {
+        self->silent = true;
     }
     return finish(self, &got, result, error);
 }
@@ -455,7 +495,7 @@ static void take(connection *self, reply *got, PGresult *next, cloaca_error *err
 /* After the last result of a statement. */
 static cloaca_status finish(connection *self, reply *got, PGresult **result, cloaca_error *error)
 {
-    if (got->status == CLOACA_OK && PQstatus(self->server) == CONNECTION_BAD) {
+    if (got->status == CLOACA_OK && (PQstatus(self->server) == CONNECTION_BAD || (self->silent && !got->answered))) {
         got->status = lost(self, got->effect, error);
     }
     if (got->status != CLOACA_OK) {
@@ -469,6 +509,102 @@ static cloaca_status finish(connection *self, reply *got, PGresult **result, clo
     *result = got->last;
     got->last = NULL;
     return CLOACA_OK;
+}
+
+/* NULL: there is no other, or the server does not answer. */
+static PGresult *next_result(connection *self)
+{
+    return self->base.guard == NULL || await_answer(self) ? PQgetResult(self->server) : NULL;
+}
+
+/*
+ * Waits for what comes next as long as the guard lets it. After that the server is asked to cancel, and has a while to answer;
+ * the request is repeated, as one that is there before the statement cancels nothing.
+ */
+static bool await_answer(connection *self)
+{
+    int waited = 0;
+
+    while (!self->silent && (PQflush(self->server) > 0 || PQisBusy(self->server))) {
+        struct pollfd descriptor = {PQsocket(self->server), POLLIN, 0};
+        const int left = clo_guard_left(self->base.guard);
+
+        descriptor.events |= PQflush(self->server) > 0 ? POLLOUT : 0;
+        if (left == 0 && waited >= CANCEL_PATIENCE) {
+            self->silent = true;
+        } else if (left == 0 && (self->cancelling == NULL || waited % CANCEL_PAUSE == 0)) {
+            begin_cancel(self);
+        }
+        if (left == 0) {
+            waited += CANCEL_PAUSE / 10;
+        }
+        if (poll(&descriptor, 1, left > 0 ? left : CANCEL_PAUSE / 10) > 0) {
+            PQconsumeInput(self->server);
+        }
+    }
+    return !self->silent;
+}
+
+/* Unless one is under way. */
+static void begin_cancel(connection *self)
+{
+    cancel_request *request = self->cancelling;
+    sigset_t all, kept;
+    pthread_t thread;
+
+    if (request != NULL && atomic_load(&request->holders) > 1) {
+        return;
+    }
+    if (request == NULL) {
+        self->cancelling = request = calloc(1, sizeof(cancel_request));
+    }
+    if (request == NULL) {
+        return;
+    }
+    request->cancel = PQgetCancel(self->server);
+    atomic_store(&request->holders, 2);
+    /* The program's signals are for its own threads. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &kept);
+    if (request->cancel != NULL && pthread_create(&thread, NULL, make_request, request) == 0) {
+        pthread_detach(thread);
+    } else {
+        PQfreeCancel(request->cancel);
+        atomic_store(&request->holders, 1);
+    }
+    pthread_sigmask(SIG_SETMASK, &kept, NULL);
+}
+
+static void *make_request(void *context)
+{
+    cancel_request *request = context;
+    char reason[256];
+
+    PQcancel(request->cancel, reason, sizeof(reason));
+    PQfreeCancel(request->cancel);
+    if (atomic_fetch_sub(&request->holders, 1) == 1) {
+        free(request);
+    }
+    return NULL;
+}
+
+/* False when the request still is under way: it might cancel a later statement. */
+static bool end_cancel(connection *self)
+{
+    cancel_request *request = self->cancelling;
+    bool ended = false;
+
+    for (int waited = 0; !ended && waited < CANCEL_PATIENCE && !self->silent; waited += CANCEL_PAUSE / 10) {
+        ended = atomic_load(&request->holders) == 1;
+        if (!ended) {
+            poll(NULL, 0, CANCEL_PAUSE / 10);
+        }
+    }
+    self->cancelling = NULL;
+    if (atomic_fetch_sub(&request->holders, 1) == 1) {
+        free(request);
+    }
+    return ended;
 }
 
 static void request_cancel(connection *self)
@@ -555,6 +691,9 @@ static cloaca_status lost(connection *self, effect_kind effect, cloaca_error *er
     const char *message = PQerrorMessage(self->server);
     const cloaca_status status = effect == EFFECT_COMMIT ? CLOACA_COMMIT_UNKNOWN : CLOACA_CONNECTION_LOST;
 
+    if (self->silent) {
+        return clo_fail(error, status, "The server did not answer in time.");
+    }
     clo_fail(error, status, NULL);
     if (error != NULL) {
         clo_error_copy(error->detail, sizeof(error->detail), message, strcspn(message, "\n"));
@@ -582,7 +721,7 @@ static bool still_there(connection *self)
 {
     struct pollfd descriptor = {PQsocket(self->server), POLLIN, 0};
 
-    if (PQstatus(self->server) == CONNECTION_BAD) {
+    if (self->silent || PQstatus(self->server) == CONNECTION_BAD) {
         return false;
     }
     if (poll(&descriptor, 1, 0) > 0) {

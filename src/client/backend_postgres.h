@@ -21,7 +21,7 @@ typedef struct postgres_parameters {
 } postgres_parameters;
 
 /* postgres_connection.c: the server is the caller's to finish, also after an error. */
-cloaca_status clo_postgres_connect(const char *url, PGconn **server, cloaca_error *error);
+cloaca_status clo_postgres_connect(const char *url, const clo_guard *guard, PGconn **server, cloaca_error *error);
 
 /* postgres_values.c: the statement that calls a function, its parameters, which live in the arena, and what it returned. */
 void clo_postgres_statement(const clo_function *function, const clo_value *arguments, clo_buffer *sql);

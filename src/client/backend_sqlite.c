@@ -26,6 +26,8 @@ static const clo_backend backend;
 
 static bool statement_writes(sqlite_connection *self);
 static cloaca_status new_connection(sqlite_connection **made, cloaca_error *error);
+static int wait_for_lock(void *self, int count);
+static int is_over(void *self);
 static cloaca_status configure(sqlite_connection *self, const clo_url *url, cloaca_error *error);
 static int set_journal_mode(sqlite_connection *self, const char *mode, bool demanded);
 static bool in_wal_mode(sqlite_connection *self);
@@ -36,7 +38,7 @@ static cloaca_status find_tables(sqlite_connection *self, bool *found, cloaca_er
 static cloaca_status make_tables(sqlite_connection *self, cloaca_error *error);
 static cloaca_status check_version(sqlite_connection *self, cloaca_error *error);
 
-cloaca_status clo_sqlite_open(const clo_url *url, cloaca **made, cloaca_error *error)
+cloaca_status clo_sqlite_open(const clo_url *url, const clo_guard *guard, cloaca **made, cloaca_error *error)
 {
     const char *mode = option(url, "mode", "rwc");
     const int flags = strcmp(mode, "ro") == 0   ? SQLITE_OPEN_READONLY
@@ -49,6 +51,7 @@ cloaca_status clo_sqlite_open(const clo_url *url, cloaca **made, cloaca_error *e
     if (status != CLOACA_OK) {
         return status;
     }
+    self->base.guard = guard;
     code = sqlite3_open_v2(url->location, &self->database, flags | SQLITE_OPEN_NOMUTEX, NULL);
     code = code == SQLITE_OK ? clo_sqlite_functions(self->database) : code;
     if (code != SQLITE_OK) {
@@ -341,6 +344,11 @@ static cloaca_status configure(sqlite_connection *self, const clo_url *url, cloa
 
     sqlite3_extended_result_codes(self->database, 1);
     sqlite3_busy_timeout(self->database, timeout);
+    if (self->base.guard != NULL) {
+        self->busy_timeout = timeout;
+        sqlite3_busy_handler(self->database, wait_for_lock, self);
+        sqlite3_progress_handler(self->database, 1000, is_over, self);
+    }
     snprintf(sql, sizeof(sql), "pragma foreign_keys = on; pragma synchronous = %s; pragma schema_version",
              option(url, "_synchronous", "normal"));
     code = sqlite3_exec(self->database, sql, NULL, NULL, NULL);
@@ -349,7 +357,7 @@ static cloaca_status configure(sqlite_connection *self, const clo_url *url, cloa
     while (code == SQLITE_OK && (writable || journal != NULL)) {
         code = set_journal_mode(self, journal != NULL ? journal : "wal",
                                 journal != NULL && strcmp(url->location, ":memory:") != 0);
-        if ((code & 0xff) != SQLITE_BUSY || waited >= timeout) {
+        if ((code & 0xff) != SQLITE_BUSY || waited >= timeout || clo_guard_left(self->base.guard) == 0) {
             break;
         }
         waited += sqlite3_sleep(5);
@@ -359,6 +367,27 @@ static cloaca_status configure(sqlite_connection *self, const clo_url *url, cloa
         return clo_fail(error, CLOACA_NOT_SUPPORTED, "The file cannot have the journal mode %s.", journal);
     }
     return code == SQLITE_OK ? CLOACA_OK : clo_sqlite_fail(self, code, error);
+}
+
+/* The busy timeout where there is a guard. The pauses grow as SQLite's own do. */
+static int wait_for_lock(void *context, int count)
+{
+    sqlite_connection *self = context;
+    const int left = clo_guard_left(self->base.guard);
+    const int pause = count < 6 ? 1 << count : 50;
+
+    self->busy_waited = count == 0 ? 0 : self->busy_waited;
+    if (left == 0 || self->busy_waited >= self->busy_timeout) {
+        return 0;
+    }
+    self->busy_waited += sqlite3_sleep(pause < left ? pause : left);
+    return 1;
+}
+
+/* Asked now and then while a statement runs. */
+static int is_over(void *context)
+{
+    return clo_guard_left(((sqlite_connection *) context)->base.guard) == 0;
 }
 
 /* SQLITE_MISMATCH when the mode is demanded and SQLite chose another, as it does where it cannot have that one. */

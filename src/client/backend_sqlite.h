@@ -39,7 +39,9 @@ typedef struct sqlite_connection {
     bool tables_known; /* the tables are there, and of our version */
     bool clock_set;
     int64_t clock;
-    double random;      /* negative: real randomness */
+    double random;    /* negative: real randomness */
+    int busy_timeout; /* milliseconds; of a connection with a guard */
+    int busy_waited;
     bool version_known; /* the two below are of the last look for changes */
     int64_t version;    /* of the file, which other connections' commits change */
     int own_changes;    /* rows that this one wrote */

@@ -9,6 +9,11 @@ static cloaca_status nested(cloaca_error *error);
 
 cloaca_status cloaca_open(const char *url, cloaca **connection, cloaca_error *error)
 {
+    return clo_open(url, NULL, connection, error);
+}
+
+cloaca_status clo_open(const char *url, const clo_guard *guard, cloaca **connection, cloaca_error *error)
+{
     clo_arena arena = {.secret = true};
     clo_url parsed;
     cloaca_status status;
@@ -17,8 +22,8 @@ cloaca_status cloaca_open(const char *url, cloaca **connection, cloaca_error *er
     clo_error_clear(error);
     status = clo_url_parse(url, &arena, &parsed, error);
     if (status == CLOACA_OK) {
-        status = parsed.backend == CLOACA_POSTGRES ? clo_postgres_open(&parsed, connection, error)
-                                                   : clo_sqlite_open(&parsed, connection, error);
+        status = parsed.backend == CLOACA_POSTGRES ? clo_postgres_open(&parsed, guard, connection, error)
+                                                   : clo_sqlite_open(&parsed, guard, connection, error);
     }
     if (status == CLOACA_OK) {
         (*connection)->direct = parsed.direct;

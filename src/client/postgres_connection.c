@@ -14,12 +14,12 @@
 #include <string.h>
 #include <time.h>
 
-static cloaca_status wait_for_server(PGconn *server, cloaca_error *error);
+static cloaca_status wait_for_server(PGconn *server, const clo_guard *guard, cloaca_error *error);
 static cloaca_status connect_failed(PGconn *server, cloaca_error *error);
 static cloaca_status malformed(cloaca_error *error);
 static void ignore_notice(void *context, const PGresult *notice);
 
-cloaca_status clo_postgres_connect(const char *url, PGconn **server, cloaca_error *error)
+cloaca_status clo_postgres_connect(const char *url, const clo_guard *guard, PGconn **server, cloaca_error *error)
 {
     const char *const names[] = {"dbname", "client_encoding", "fallback_application_name", NULL};
     const char *const values[] = {url, "UTF8", "cloaca", NULL};
@@ -37,11 +37,11 @@ cloaca_status clo_postgres_connect(const char *url, PGconn **server, cloaca_erro
     PQsetNoticeReceiver(*server, ignore_notice, NULL);
     /* With the SQLSTATE in the messages, the only place where a refused connection has it. */
     PQsetErrorVerbosity(*server, PQERRORS_VERBOSE);
-    return PQstatus(*server) == CONNECTION_BAD ? connect_failed(*server, error) : wait_for_server(*server, error);
+    return PQstatus(*server) == CONNECTION_BAD ? connect_failed(*server, error) : wait_for_server(*server, guard, error);
 }
 
-/* Until the server has answered, or connect_timeout has passed. */
-static cloaca_status wait_for_server(PGconn *server, cloaca_error *error)
+/* Until the server has answered, or connect_timeout has passed, or the guard's time. */
+static cloaca_status wait_for_server(PGconn *server, const clo_guard *guard, cloaca_error *error)
 {
     PostgresPollingStatusType state = PGRES_POLLING_WRITING;
     PQconninfoOption *options = PQconninfo(server);
@@ -57,6 +57,7 @@ static cloaca_status wait_for_server(PGconn *server, cloaca_error *error)
     clock_gettime(CLOCK_MONOTONIC, &start);
     while (state != PGRES_POLLING_OK && state != PGRES_POLLING_FAILED) {
         struct pollfd descriptor = {PQsocket(server), state == PGRES_POLLING_READING ? POLLIN : POLLOUT, 0};
+        const int most = guard != NULL ? clo_guard_left(guard) : 60000;
         int64_t passed;
 
         clock_gettime(CLOCK_MONOTONIC, &now);
@@ -64,7 +65,10 @@ static cloaca_status wait_for_server(PGconn *server, cloaca_error *error)
         if (left >= 0 && passed >= left) {
             return clo_fail(error, CLOACA_TIMEOUT, "The server did not answer within connect_timeout.");
         }
-        if (poll(&descriptor, 1, left >= 0 ? (int) (left - passed < 60000 ? left - passed : 60000) : -1) > 0) {
+        if (most == 0) {
+            return clo_fail(error, CLOACA_CONNECTION_REFUSED, "The server did not answer in time.");
+        }
+        if (poll(&descriptor, 1, left >= 0 && left - passed < most ? (int) (left - passed) : most) > 0) {
             state = PQconnectPoll(server);
         }
     }

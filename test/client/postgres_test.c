@@ -5,16 +5,21 @@
  * Runs under test/cluster; without PGHOST in the environment every test is skipped. Some tests fork a child that cuts the
  * parent's connection, or ends its server process, once the server process waits for something that the test keeps from it.
  */
-#define _DEFAULT_SOURCE /* usleep */
+#define _DEFAULT_SOURCE /* usleep, clock_gettime */
 #include "test.h"
 
 #include "common/json.h"
 #include "common/timestamp.h"
 #include "fixtures.h"
 
+#include "backend.h"
+
+#include <arpa/inet.h>
 #include <libpq-fe.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static cloaca *open_server(const char *options)
@@ -594,6 +599,84 @@ static void waits_are_cut_short(void **state)
     drop_tenant(connection, "client_waits");
 }
 
+static int64_t soon(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000 + 50000;
+}
+
+/* A call is cancelled at its limit, and the next one is not. */
+static void calls_have_limits(void **state)
+{
+    clo_guard guard = {0};
+    PGconn *other = open_raw();
+    cloaca *connection;
+    cloaca_error error;
+
+    (void) state;
+    run_on_server(other, "create table client_limit ()");
+    run_on_server(other, "begin; lock table client_limit");
+    assert_ok(clo_open("postgresql:///", &guard, &connection, &error));
+    for (int i = 0; i < 3; i++) {
+        guard.limit = soon();
+        assert_condition(cloaca_execute(connection, "select from client_limit", &error), CLOACA_TIMEOUT);
+        guard.limit = 0;
+        assert_ok(cloaca_execute(connection, "select pg_sleep(0.1)", &error));
+    }
+    atomic_store(&guard.aborted, true);
+    assert_condition(cloaca_execute(connection, "select from client_limit", &error), CLOACA_TIMEOUT);
+    cloaca_close(connection);
+    run_on_server(other, "rollback");
+    run_on_server(other, "drop table client_limit");
+    PQfinish(other);
+}
+
+/* Lets one client in, and says nothing after that. Requests to cancel are not even accepted. */
+static void *say_nothing(void *listener)
+{
+    static const char welcome[] = {'R', 0, 0, 0, 8, 0, 0, 0, 0, 'Z', 0, 0, 0, 5, 'I'};
+    const int client = accept(*(int *) listener, NULL, NULL);
+    char bytes[1000];
+
+    assert_true(client >= 0);
+    assert_true(recv(client, bytes, sizeof(bytes), 0) > 0);
+    assert_int_equal(send(client, welcome, sizeof(welcome), 0), sizeof(welcome));
+    while (recv(client, bytes, sizeof(bytes), 0) > 0) {
+    }
+    close(client);
+    return NULL;
+}
+
+static void silent_servers_are_lost(void **state)
+{
+    const int listener = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(address);
+    clo_guard guard = {0};
+    cloaca *connection, *second;
+    cloaca_error error;
+    pthread_t thread;
+    char silent[200];
+
+    (void) state;
+    assert_int_equal(bind(listener, (struct sockaddr *) &address, size), 0);
+    assert_int_equal(listen(listener, 10), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *) &address, &size), 0);
+    snprintf(silent, sizeof(silent), "postgresql://u@127.0.0.1:%d/d?sslmode=disable&gssencmode=disable",
+             ntohs(address.sin_port));
+    assert_int_equal(pthread_create(&thread, NULL, say_nothing, (void *) &listener), 0);
+    assert_ok(clo_open(silent, &guard, &connection, &error));
+    guard.limit = soon();
+    assert_condition(clo_open(silent, &guard, &second, &error), CLOACA_CONNECTION_REFUSED);
+    assert_condition(cloaca_execute(connection, "select 1", &error), CLOACA_COMMIT_UNKNOWN);
+    assert_condition(cloaca_execute(connection, "select 1", &error), CLOACA_CONNECTION_LOST);
+    cloaca_close(connection);
+    pthread_join(thread, NULL);
+    close(listener);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -608,6 +691,8 @@ int main(void)
         cmocka_unit_test(idle_connections_are_lost),
         cmocka_unit_test(lost_answers_are_told_apart),
         cmocka_unit_test(waits_are_cut_short),
+        cmocka_unit_test(calls_have_limits),
+        cmocka_unit_test(silent_servers_are_lost),
     };
 
     if (getenv("PGHOST") == NULL) {

@@ -4,6 +4,7 @@
  */
 #include "test.h"
 
+#include "backend.h"
 #include "fixtures.h"
 
 #include <sqlite3.h>
@@ -630,6 +631,35 @@ static void schedules_catch_up_in_bounds(void **state)
     sqlite3_close(database);
 }
 
+/* A call ends at its limit, whether it waits or works, and the next one does not. */
+static void calls_have_limits(void **state)
+{
+    static const char endless[] = "with recursive n (i) as (select 1 union all select i + 1 from n) select count(*) from n";
+    clo_guard guard = {0};
+    sqlite3 *other;
+    cloaca *connection;
+    cloaca_error error;
+
+    (void) state;
+    assert_ok(clo_open(url_of("limits.db", "?_busy_timeout=600000"), &guard, &connection, &error));
+    assert_ok(cloaca_init(connection, &error));
+    other = open_raw("limits.db");
+    for (int i = 0; i < 3; i++) {
+        run_raw(other, "begin immediate");
+        guard.limit = 1;
+        assert_condition(cloaca_begin(connection, &error), CLOACA_BUSY);
+        run_raw(other, "rollback");
+        assert_condition(cloaca_execute(connection, endless, &error), CLOACA_TIMEOUT);
+        guard.limit = 0;
+        assert_ok(cloaca_begin(connection, &error));
+        assert_ok(cloaca_rollback(connection, &error));
+    }
+    atomic_store(&guard.aborted, true);
+    assert_condition(cloaca_execute(connection, endless, &error), CLOACA_TIMEOUT);
+    cloaca_close(connection);
+    sqlite3_close(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -650,6 +680,7 @@ int main(void)
         cmocka_unit_test(new_files_are_shared),
         cmocka_unit_test(broken_documents_are_noticed),
         cmocka_unit_test(schedules_catch_up_in_bounds),
+        cmocka_unit_test(calls_have_limits),
     };
 
     return cmocka_run_group_tests(tests, make_folder, drop_folder);
