@@ -362,8 +362,12 @@ cloaca_status cloaca_signal(cloaca *connection, int64_t execution, const char *n
  *
  * It claims tasks of some queues, plain ones and those of workflows alike, calls the handler that is registered for the name of
  * each, and reports how it ended. While handlers work it extends their leases, tells them when their task was cancelled or
- * lost, and connects again when the database was away. It has two connections (one waits and claims, one reports), and one more
- * for each handler that asks for one. Handlers run side by side on max_concurrent_tasks threads.
+ * lost, and connects again when the database was away. It has three connections (one waits and claims, one reports, one extends
+ * leases), and one more for each handler that asks for one. Handlers run side by side on max_concurrent_tasks threads.
+ *
+ * A report that the database cannot take now, because of a lock, a lost connection, or a server that is read-only or full for a
+ * while, is made again for as long as the lease is kept, and others' reports and leases do not wait for it. A result that the
+ * database refuses for good is a failure of its task, with the reason.
  *
  * Every task runs at least once: a handler whose process dies after its work and before the report is called again. Work on the
  * same database that must count once is done in the transaction that completes the task: cloaca_job_begin, cloaca_job_commit.
@@ -387,7 +391,7 @@ typedef enum cloaca_job_event {
     CLOACA_EVENT_AWAITING, /* gave its lease up until a signal */
     CLOACA_EVENT_RELEASED, /* at the end of the runner: claimable again */
     CLOACA_EVENT_CANCELLED,
-    CLOACA_EVENT_LEASE_LOST,   /* another worker has it, or its time was over */
+    CLOACA_EVENT_LEASE_LOST,   /* another worker has it, its time was over, or the database takes no report for good */
     CLOACA_EVENT_POSSIBLY_DONE /* a report was lost with the connection, and the task was no longer ours after that */
 } cloaca_job_event;
 
@@ -464,7 +468,9 @@ cloaca_status cloaca_runner_start(cloaca_runner *runner, cloaca_error *error);
 /*
  * No more claims. Returns when every handler has ended and is reported. After `grace` microseconds handlers that still work are
  * told to stop, and `heed` later their tasks are released: then it returns CLOACA_TIMEOUT, and cloaca_runner_free waits for
- * them. The error that ended a runner with stop_on_error is returned here, and by cloaca_runner_run.
+ * them. Reports that the database does not take within five seconds after that are given up, and so are calls that it does not
+ * answer: CLOACA_TIMEOUT, and their leases expire. The error that ended a runner with stop_on_error is returned here, and by
+ * cloaca_runner_run.
  */
 cloaca_status cloaca_runner_stop(cloaca_runner *runner, int64_t grace, cloaca_error *error);
 /* Returns when a runner that was started ends by itself, or cloaca_runner_interrupt or _stop was called, and the rest is done
@@ -475,7 +481,8 @@ cloaca_status cloaca_runner_run(cloaca_runner *runner, cloaca_error *error);
 /* Asks a runner to stop, with the grace of its options, and returns at once; the second time the grace is over. The one
  * function that a signal handler may call. */
 void cloaca_runner_interrupt(cloaca_runner *runner);
-/* Stops without grace if that was not done, and waits for handlers that do not end. NULL is allowed. */
+/* Stops without grace if that was not done, and waits for handlers that do not end; their calls of the database fail by then.
+ * NULL is allowed. */
 void cloaca_runner_free(cloaca_runner *runner);
 /*
  * Starts a workflow and waits for its end, on a connection of its own; whoever runs the tasks, this runner or others.

@@ -1,9 +1,9 @@
 /*
  * runner.c - the runner as programs see it: made, started, stopped, and asked to execute a workflow
  *
- * The threads are in runner_claim.c, runner_report.c and runner_job.c; runner.h says who owns what. The reporting thread
- * decides when a stop is over; everything here only asks it and waits. A signal handler may do no more than add to a counter
- * and write into a pipe, which is what wakes that thread in any case.
+ * The threads are in runner_claim.c, runner_report.c, runner_lease.c, runner_time.c and runner_job.c; runner.h says who owns
+ * what. The thread that keeps the time decides when a stop is over; everything here only asks it and waits. A signal handler
+ * may do no more than add to a counter and write into a pipe, which is what wakes that thread in any case.
  */
 #define _GNU_SOURCE /* pipe2 */
 #include "runner.h"
@@ -23,8 +23,8 @@
 #define TASKS_LIMIT 1000
 #define QUEUE_LIMIT 1000
 #define NAME_LIMIT 200
-/* Beyond the grace, and what handlers may take to heed it: ten seconds for the database to take the reports, and some. */
-#define STOP_PATIENCE (13 * SECOND)
+/* Beyond the grace, and what handlers may take to heed it: the runner's own end comes well before. */
+#define STOP_PATIENCE (20 * SECOND)
 
 static cloaca_status check_options(const cloaca_runner_options *options, cloaca_error *error);
 static bool are_times_good(const cloaca_runner_options *options);
@@ -34,6 +34,7 @@ static bool copy_options(cloaca_runner *runner, const cloaca_runner_options *giv
 static bool make_locks(cloaca_runner *runner);
 static cloaca_status try_connections(cloaca_runner *runner, cloaca_error *error);
 static bool start_threads(cloaca_runner *runner);
+static void join_services(cloaca_runner *runner);
 static cloaca_status await_end(cloaca_runner *runner, int64_t until, cloaca_error *error);
 static cloaca_status choose_timeout(cloaca *connection, const char *workflow, int64_t *timeout, cloaca_error *error);
 static bool has_timeout(const char *definition);
@@ -61,14 +62,15 @@ cloaca_status cloaca_runner_new(const cloaca_runner_options *options, cloaca_run
     }
     made->arena.secret = true; /* the URL may hold a password */
     made->wake[0] = made->wake[1] = -1;
-    made->claimer_ended = true;
+    made->claimer_ended = made->reporter_ended = made->extender_ended = true;
+    made->next_event = made->next_extension = NEVER;
     made->grace_at = made->abandon_at = made->give_up_at = NEVER;
     made->clock = clo_runner_clock();
     if (!make_locks(made)) {
         free(made);
         return clo_no_memory(error);
     }
-    if (!copy_options(made, options) || !clo_report_batch_new(made)) {
+    if (!copy_options(made, options) || !clo_report_batch_new(made) || !clo_lease_batch_new(made)) {
         cloaca_runner_free(made);
         return clo_no_memory(error);
     }
@@ -150,7 +152,6 @@ cloaca_status cloaca_runner_stop(cloaca_runner *runner, int64_t grace, cloaca_er
     if (!started) {
         return CLOACA_OK;
     }
-    clo_runner_wake(runner);
     return await_end(runner, clo_later_by(clo_later_by(grace_at, runner->options.heed), STOP_PATIENCE), error);
 }
 
@@ -181,7 +182,7 @@ void cloaca_runner_free(cloaca_runner *runner)
     }
     if (runner->started) {
         cloaca_runner_stop(runner, 0, NULL);
-        pthread_join(runner->reporter, NULL);
+        join_services(runner);
         pthread_join(runner->claimer, NULL);
         for (size_t i = 0; i < runner->thread_count; i++) {
             pthread_join(runner->threads[i].thread, NULL);
@@ -195,14 +196,18 @@ void cloaca_runner_free(cloaca_runner *runner)
     }
     cloaca_close(runner->claim_link.connection);
     cloaca_close(runner->report_link.connection);
+    cloaca_close(runner->lease_link.connection);
     for (size_t i = 0; i < 2 && runner->wake[0] >= 0; i++) {
         close(runner->wake[i]);
     }
     pthread_cond_destroy(&runner->work);
     pthread_cond_destroy(&runner->changed);
+    pthread_cond_destroy(&runner->reports);
+    pthread_cond_destroy(&runner->leases_due);
     pthread_mutex_destroy(&runner->lock);
     pthread_mutex_destroy(&runner->report_lock);
     clo_report_batch_free(runner);
+    clo_lease_batch_free(runner);
     free(runner->threads);
     free(runner->handlers);
     clo_arena_free(&runner->arena);
@@ -295,6 +300,7 @@ void clo_runner_wake(cloaca_runner *runner)
 void clo_runner_begin_stop(cloaca_runner *runner, int64_t grace_at)
 {
     runner->grace_at = runner->stopping ? clo_earlier(runner->grace_at, grace_at) : grace_at;
+    clo_runner_wake(runner);
     if (runner->stopping) {
         return;
     }
@@ -313,6 +319,7 @@ void clo_runner_begin_stop(cloaca_runner *runner, int64_t grace_at)
     }
     pthread_cond_broadcast(&runner->work);
     pthread_cond_broadcast(&runner->changed);
+    pthread_cond_broadcast(&runner->reports);
 }
 
 void clo_runner_fail(cloaca_runner *runner, const cloaca_error *error)
@@ -326,17 +333,21 @@ void clo_runner_fail(cloaca_runner *runner, const cloaca_error *error)
     }
     clo_runner_begin_stop(runner, clo_later_by(clo_monotonic_now(), runner->options.drain));
     pthread_mutex_unlock(&runner->lock);
-    clo_runner_wake(runner);
 }
 
 void clo_runner_await_change(cloaca_runner *runner, int64_t until)
 {
+    clo_runner_await(runner, &runner->changed, until);
+}
+
+void clo_runner_await(cloaca_runner *runner, pthread_cond_t *condition, int64_t until)
+{
     const struct timespec time = {until / SECOND, until % SECOND * 1000};
 
     if (until == NEVER) {
-        pthread_cond_wait(&runner->changed, &runner->lock);
+        pthread_cond_wait(condition, &runner->lock);
     } else {
-        pthread_cond_timedwait(&runner->changed, &runner->lock, &time);
+        pthread_cond_timedwait(condition, &runner->lock, &time);
     }
 }
 
@@ -462,6 +473,7 @@ static bool copy_options(cloaca_runner *runner, const cloaca_runner_options *giv
     runner->capacity = 2 * (size_t) options->max_concurrent_tasks + 16;
     runner->claim_link = (runner_link){.purpose = "to claim", .binds_leases = true, .backoff = BACKOFF_LOW};
     runner->report_link = (runner_link){.purpose = "to report", .backoff = BACKOFF_LOW};
+    runner->lease_link = (runner_link){.purpose = "to extend leases", .backoff = BACKOFF_LOW};
     runner->threads = calloc((size_t) options->max_concurrent_tasks, sizeof(handler_thread));
     return runner->threads != NULL;
 }
@@ -478,6 +490,8 @@ static bool make_locks(cloaca_runner *runner)
     pthread_mutex_init(&runner->report_lock, NULL);
     pthread_cond_init(&runner->work, &attributes);
     pthread_cond_init(&runner->changed, &attributes);
+    pthread_cond_init(&runner->reports, &attributes);
+    pthread_cond_init(&runner->leases_due, &attributes);
     pthread_condattr_destroy(&attributes);
     return true;
 }
@@ -513,29 +527,34 @@ static cloaca_status try_connections(cloaca_runner *runner, cloaca_error *error)
 /* When a thread cannot be started the others end again. */
 static bool start_threads(cloaca_runner *runner)
 {
+    static void *(*const services[])(void *) = {clo_runner_keep_time, clo_runner_report, clo_runner_extend};
     const size_t wanted = (size_t) runner->options.max_concurrent_tasks;
+    bool good = true;
 
-    if (pthread_create(&runner->reporter, NULL, clo_runner_report, runner) != 0) {
-        return false;
-    }
     pthread_mutex_lock(&runner->lock);
-    for (bool good = true; good && runner->thread_count < wanted;) {
+    while (good && runner->service_count < sizeof(services) / sizeof(services[0])) {
+        const size_t i = runner->service_count;
+
+        good = pthread_create(&runner->services[i], NULL, services[i], runner) == 0;
+        runner->service_count += good ? 1 : 0;
+    }
+    runner->reporter_ended = runner->service_count < 2;
+    runner->extender_ended = runner->service_count < 3;
+    while (good && runner->thread_count < wanted) {
         handler_thread *thread = &runner->threads[runner->thread_count];
 
         thread->runner = runner;
         good = pthread_create(&thread->thread, NULL, clo_runner_handle, thread) == 0;
         runner->thread_count += good ? 1 : 0;
     }
-    runner->claimer_ended =
-        runner->thread_count < wanted || pthread_create(&runner->claimer, NULL, clo_runner_claim, runner) != 0;
+    runner->claimer_ended = !good || pthread_create(&runner->claimer, NULL, clo_runner_claim, runner) != 0;
     runner->started = !runner->claimer_ended;
     if (!runner->started) {
         clo_runner_begin_stop(runner, 0);
     }
     pthread_mutex_unlock(&runner->lock);
     if (!runner->started) {
-        clo_runner_wake(runner);
-        pthread_join(runner->reporter, NULL);
+        join_services(runner);
         while (runner->thread_count > 0) {
             pthread_join(runner->threads[--runner->thread_count].thread, NULL);
         }
@@ -543,17 +562,24 @@ static bool start_threads(cloaca_runner *runner)
     return runner->started;
 }
 
-/* The reporting thread ends last, or the time is over. */
+static void join_services(cloaca_runner *runner)
+{
+    while (runner->service_count > 0) {
+        pthread_join(runner->services[--runner->service_count], NULL);
+    }
+}
+
+/* The thread that keeps the time says so, or the time is over. */
 static cloaca_status await_end(cloaca_runner *runner, int64_t until, cloaca_error *error)
 {
     cloaca_error failure;
     bool complete;
 
     pthread_mutex_lock(&runner->lock);
-    while (!runner->reporter_ended && clo_monotonic_now() < until) {
+    while (!runner->ended && clo_monotonic_now() < until) {
         clo_runner_await_change(runner, until);
     }
-    complete = runner->reporter_ended && runner->complete;
+    complete = runner->ended && runner->complete;
     failure = runner->failure;
     pthread_mutex_unlock(&runner->lock);
     if (failure.status != CLOACA_OK) {

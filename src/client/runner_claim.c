@@ -171,7 +171,7 @@ static bool take(cloaca_runner *runner, const cloaca_tasks *tasks, size_t queue,
             continue;
         }
         waited = waited > 0 ? waited : 0;
-        job->extend_at = clo_job_extend_at(job, task->lease_until, before, clock);
+        clo_job_set_lease(job, task->lease_until, before, clock);
         clo_runner_metric(runner, job, CLOACA_EVENT_CLAIMED, waited);
         pthread_mutex_lock(&runner->lock);
         runner->clock = clock;
@@ -181,16 +181,17 @@ static bool take(cloaca_runner *runner, const cloaca_tasks *tasks, size_t queue,
         if (runner->stopping) {
             job->state = JOB_ENDED;
             job->outcome = CLOACA_JOB_RELEASED;
+            pthread_cond_signal(&runner->reports);
         } else {
             runner->busy++;
             *(runner->last_queued != NULL ? &runner->last_queued->next_queued : &runner->first_queued) = job;
             runner->last_queued = job;
             pthread_cond_signal(&runner->work);
         }
+        if (job->extend_at < runner->next_extension) {
+            pthread_cond_signal(&runner->leases_due);
+        }
         pthread_mutex_unlock(&runner->lock);
-    }
-    if (tasks->count > 0) {
-        clo_runner_wake(runner);
     }
     return good;
 }

@@ -15,9 +15,10 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A lease that something else cut short is not extended more often than this. */
-#define EXTEND_LOW (SECOND / 4)
 #define TASK_TIMEOUT_DEFAULT (300 * SECOND)
+/* How long a call through the runner's connection may take the first time; it doubles up to 64 times that. */
+#define CALL_PATIENCE SECOND
+#define CALL_DOUBLINGS 6
 
 /* A call for a job that may be repeated. */
 typedef struct job_call {
@@ -28,6 +29,8 @@ typedef struct job_call {
     bool *recorded;
     char **text;
     cloaca_signal_outcome *outcome;
+    int held_up; /* how many tries took too long */
+    int64_t backoff;
 } job_call;
 
 static cloaca_job *next_job(cloaca_runner *runner);
@@ -38,7 +41,7 @@ static void end_job(cloaca_runner *runner, cloaca_job *job);
 static int64_t longest_time(const cloaca_runner *runner, const cloaca_task *task);
 static void set_text(cloaca_job *job, char **place, const char *text);
 static cloaca_status repeat(cloaca_job *job, job_call *call, cloaca_error *error);
-static cloaca_status try_once(cloaca_job *job, job_call *call, int64_t *next_try, cloaca_error *error);
+static cloaca_status try_once(cloaca_job *job, job_call *call, cloaca_error *error);
 static cloaca_status run_step(cloaca *connection, const cloaca_job *job, job_call *call, cloaca_error *error);
 static cloaca_status run_record(cloaca *connection, const cloaca_job *job, job_call *call, cloaca_error *error);
 static cloaca_status run_await(cloaca *connection, const cloaca_job *job, job_call *call, cloaca_error *error);
@@ -72,6 +75,9 @@ static cloaca_job *next_job(cloaca_runner *runner)
         runner->first_queued = job->next_queued;
         runner->last_queued = runner->first_queued != NULL ? runner->last_queued : NULL;
         job->state = JOB_RUNNING;
+        if (job->timeout_at < runner->next_event) {
+            clo_runner_wake(runner);
+        }
     }
     pthread_mutex_unlock(&runner->lock);
     return job;
@@ -93,7 +99,7 @@ static void run_handler(handler_thread *thread, cloaca_job *job)
     job->outcome = entry->handler(job, entry->user);
     job->thread = NULL;
     clean_connection(thread);
-    if (job->outcome == CLOACA_JOB_AWAITING && !job->awaiting) {
+    if (job->outcome == CLOACA_JOB_AWAITING && !atomic_load(&job->awaiting)) {
         clo_runner_log(runner, CLOACA_LOG_WARNING, "task %lld: its handler awaits nothing: released", (long long) job->task);
         job->outcome = CLOACA_JOB_RELEASED;
     }
@@ -126,25 +132,22 @@ static void clean_connection(handler_thread *thread)
     }
 }
 
-/* The job is the reporting thread's from here on; what it gave up belongs to nobody. */
+/* The job is the reporting thread's from here on. */
 static void end_job(cloaca_runner *runner, cloaca_job *job)
 {
-    bool abandoned;
-
     pthread_mutex_lock(&runner->lock);
     runner->busy--;
-    abandoned = job->state == JOB_ABANDONED;
-    if (abandoned) {
-        clo_job_unlink(runner, job);
+    if (job->state == JOB_ABANDONED) {
+        job->handler_ended = true;
     } else {
         job->state = JOB_ENDED;
     }
     pthread_cond_broadcast(&runner->changed);
-    pthread_mutex_unlock(&runner->lock);
-    clo_runner_wake(runner);
-    if (abandoned) {
-        clo_job_free(job);
+    pthread_cond_signal(&runner->reports);
+    if (runner->stopping) {
+        clo_runner_wake(runner);
     }
+    pthread_mutex_unlock(&runner->lock);
 }
 
 /* --------------------------------------------------------------------------------------------------------------------- jobs */
@@ -222,15 +225,6 @@ void clo_job_unlink(cloaca_runner *runner, cloaca_job *job)
         link = &(*link)->next;
     }
     *link = job->next;
-}
-
-/* At a third of what is left of it. */
-int64_t clo_job_extend_at(const cloaca_job *job, int64_t lease_until, int64_t before, int64_t clock)
-{
-    const int64_t low = clo_earlier(job->lease / 3, EXTEND_LOW);
-    const int64_t third = clo_earlier(lease_until - clock - before, job->lease) / 3;
-
-    return before + (third > low ? third : low);
 }
 
 /* --------------------------------------------------------------------------------------------------------- what handlers ask
@@ -375,14 +369,15 @@ cloaca_status cloaca_job_await_signal(cloaca_job *job, const char *name, int64_t
     job_call call = {.run = run_await, .name = name, .timeout = timeout, .text = payload, .outcome = outcome};
     const bool was_unsure = atomic_load(&job->unsure);
     cloaca_status status = repeat(job, &call, error);
-
     /* The first try may have given the lease up before the connection broke. */
     if (status == CLOACA_LEASE_LOST && !was_unsure && atomic_load(&job->unsure)) {
         *outcome = CLOACA_SIGNAL_WAITING;
         clo_error_clear(error);
         status = CLOACA_OK;
     }
-    job->awaiting = job->awaiting || (status == CLOACA_OK && *outcome == CLOACA_SIGNAL_WAITING);
+    if (status == CLOACA_OK && *outcome == CLOACA_SIGNAL_WAITING) {
+        atomic_store(&job->awaiting, true);
+    }
     return status;
 }
 
@@ -393,7 +388,7 @@ cloaca_status cloaca_job_connection(cloaca_job *job, cloaca **connection, cloaca
 
     clo_error_clear(error);
     if (thread->connection == NULL) {
-        status = cloaca_open(job->runner->options.url, &thread->connection, error);
+        status = clo_open(job->runner->options.url, &thread->guard, &thread->connection, error);
     }
     *connection = thread->connection;
     return status;
@@ -435,7 +430,7 @@ cloaca_status cloaca_job_commit(cloaca_job *job, const char *result, cloaca_erro
     } else {
         cloaca_rollback(connection, NULL);
     }
-    job->committed = status == CLOACA_OK;
+    atomic_store(&job->committed, status == CLOACA_OK);
     if (why.commit_unknown) {
         atomic_store(&job->unsure, true);
     }
@@ -467,12 +462,9 @@ static cloaca_status repeat(cloaca_job *job, job_call *call, cloaca_error *error
     if (job->thread->connection != NULL) {
         return call->run(job->thread->connection, job, call, error);
     }
-    for (;;) {
-        int64_t next_try = 0;
-
-        status = try_once(job, call, &next_try, &why);
-        if (status == CLOACA_OK || !(why.retryable || why.connection_lost) ||
-            cloaca_job_pause(job, next_try - clo_monotonic_now()) != CLOACA_GO_ON) {
+    for (call->backoff = BACKOFF_LOW;; call->backoff = clo_earlier(call->backoff * 2, BACKOFF_HIGH)) {
+        status = try_once(job, call, &why);
+        if (status == CLOACA_OK || !clo_passes(&why) || cloaca_job_pause(job, call->backoff) != CLOACA_GO_ON) {
             break;
         }
     }
@@ -482,7 +474,7 @@ static cloaca_status repeat(cloaca_job *job, job_call *call, cloaca_error *error
     return status;
 }
 
-static cloaca_status try_once(cloaca_job *job, job_call *call, int64_t *next_try, cloaca_error *error)
+static cloaca_status try_once(cloaca_job *job, job_call *call, cloaca_error *error)
 {
     cloaca_runner *runner = job->runner;
     runner_link *link = &runner->report_link;
@@ -493,17 +485,18 @@ static cloaca_status try_once(cloaca_job *job, job_call *call, int64_t *next_try
         status = error->status;
         error->connection_lost = error->connection_lost || error->retryable;
     } else {
+        clo_link_limit(link, CALL_PATIENCE << (call->held_up < CALL_DOUBLINGS ? call->held_up : CALL_DOUBLINGS));
         status = call->run(link->connection, job, call, error);
         if (status == CLOACA_OK) {
             clo_link_worked(link);
-        } else if (error->retryable || error->connection_lost) {
-            if (error->commit_unknown || error->connection_lost) {
+        } else if (clo_passes(error)) {
+            call->held_up++;
+            if (clo_is_unsure(error)) {
                 atomic_store(&job->unsure, true);
             }
-            clo_link_failed(runner, link, "a call of a handler failed", error);
+            clo_link_note(runner, link, "a call of a handler failed", error);
         }
     }
-    *next_try = link->next_try;
     pthread_mutex_unlock(&runner->report_lock);
     return status;
 }

@@ -7,6 +7,9 @@
 
 #include <stdio.h>
 
+/* How long the server may take to let us in again. */
+#define OPEN_PATIENCE (10 * SECOND)
+
 static void set_connection(cloaca_runner *runner, runner_link *link, cloaca *connection);
 static void back_off(runner_link *link);
 static void cannot_connect(cloaca_runner *runner, const runner_link *link, const cloaca_error *error);
@@ -23,11 +26,13 @@ bool clo_link_ready(cloaca_runner *runner, runner_link *link, cloaca_error *erro
         clo_fail(error, CLOACA_CONNECTION_LOST, "The runner has no connection now.");
         return false;
     }
-    status = cloaca_open(runner->options.url, &connection, error);
+    link->guard.limit = link->was_open ? clo_monotonic_now() + OPEN_PATIENCE : 0;
+    status = clo_open(runner->options.url, &link->guard, &connection, error);
     /* The connection is held for the runner's whole life: what it claims may end with it, unless a pooler stands between. */
     if (status == CLOACA_OK && link->binds_leases && cloaca_is_direct(connection)) {
         status = cloaca_bind_leases(connection, true, error);
     }
+    link->guard.limit = 0;
     if (status != CLOACA_OK) {
         cloaca_close(connection);
         back_off(link);
@@ -42,23 +47,54 @@ bool clo_link_ready(cloaca_runner *runner, runner_link *link, cloaca_error *erro
     return true;
 }
 
+void clo_link_limit(runner_link *link, int64_t patience)
+{
+    link->guard.limit = cloaca_backend_of(link->connection) == CLOACA_SQLITE ? 0 : clo_monotonic_now() + patience;
+}
+
+bool clo_link_is_locked(const runner_link *link, const cloaca_error *error)
+{
+    return error->status == CLOACA_BUSY && cloaca_backend_of(link->connection) == CLOACA_SQLITE;
+}
+
 bool clo_link_failed(cloaca_runner *runner, runner_link *link, const char *what, const cloaca_error *error)
 {
-    const bool repeat = error->retryable || error->connection_lost || error->commit_unknown;
+    clo_link_note(runner, link, what, error);
+    if (!error->connection_lost) {
+        back_off(link);
+    }
+    return error->retryable || clo_is_unsure(error);
+}
+
+void clo_link_note(cloaca_runner *runner, runner_link *link, const char *what, const cloaca_error *error)
+{
+    const bool repeat = error->retryable || clo_is_unsure(error);
 
     clo_runner_log_error(runner,
                          error->connection_lost ? CLOACA_LOG_WARNING
                          : repeat               ? CLOACA_LOG_INFO
+                         : clo_passes(error)    ? CLOACA_LOG_WARNING
                                                 : CLOACA_LOG_ERROR,
                          what, error);
     if (error->connection_lost) {
         clo_link_close(runner, link);
+        back_off(link);
     }
-    back_off(link);
     if (!repeat) {
         clo_runner_fail(runner, error);
     }
-    return repeat;
+}
+
+/* A failover makes a server read-only for a while, and others make room. */
+bool clo_passes(const cloaca_error *error)
+{
+    return error->retryable || clo_is_unsure(error) || error->status == CLOACA_READ_ONLY ||
+           error->status == CLOACA_STORAGE_FULL || error->status == CLOACA_OUT_OF_MEMORY;
+}
+
+bool clo_is_unsure(const cloaca_error *error)
+{
+    return error->connection_lost || error->commit_unknown;
 }
 
 void clo_link_worked(runner_link *link)

@@ -1,22 +1,28 @@
 /*
- * runner_report.c - the thread of a runner that reports how handlers ended, extends leases, and keeps the time
+ * runner_report.c - the thread of a runner that reports how handlers ended, and does the maintenance
  *
- * It sleeps in poll until it is woken or something is due. What has ended while it was busy is completed together. A report
- * that cannot be made now (lock, lost connection, unknown commit) is kept and repeated; one made twice is harmless, because it
- * carries its lease. It also carries out a stop, and is the last thread to end.
+ * What has ended while it was busy is completed together. A report that cannot be made now (lock, lost connection, unknown
+ * commit, a database that is read-only for a while) is kept and repeated; one made twice is harmless, because it carries its
+ * lease. A call that something holds up is given up after a while, so that others' reports come through.
  */
 #define _GNU_SOURCE
 #include "common/timestamp.h"
 #include "runner.h"
 
 #include <inttypes.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#define DATABASE_PATIENCE (10 * SECOND)
+/* How long a report may take the first time; it doubles up to 64 times that. */
+#define REPORT_PATIENCE SECOND
+#define REPORT_DOUBLINGS 6
+#define REPORT_PAUSE (2 * SECOND)
+/* The same for several, and for each of them. */
+#define BATCH_PATIENCE (2 * SECOND)
+#define BATCH_PATIENCE_EACH (10 * MILLISECOND)
+#define ASK_PATIENCE (5 * SECOND)
+#define MAINTAIN_PATIENCE (10 * SECOND)
 #define MAINTAIN_EVERY (10 * SECOND)
 #define ASK_EVERY SECOND
 
@@ -28,30 +34,30 @@ typedef struct report_batch {
     int64_t *lease_ids;
     const char **results;
     cloaca_status *outcomes;
-    int64_t *lease_untils;
 } report_batch;
 
-static void take_wakes(cloaca_runner *runner);
-static void keep_time(cloaca_runner *runner, int64_t now);
-static bool is_over(cloaca_runner *runner, int64_t now);
-static void sleep_until_due(cloaca_runner *runner);
-static int64_t next_event(cloaca_runner *runner);
-static void talk(cloaca_runner *runner, int64_t now);
-static void collect_ended(cloaca_runner *runner, report_batch *batch);
+static bool await_turn(cloaca_runner *runner);
+static int64_t next_turn(const cloaca_runner *runner, int64_t ready_at);
+static bool is_reportable(const cloaca_job *job);
+static bool is_removable(const cloaca_job *job);
+static void talk(cloaca_runner *runner);
+static void collect_due(cloaca_runner *runner, report_batch *batch);
 static bool complete_together(cloaca_runner *runner, report_batch *batch);
 static bool is_completion(const cloaca_job *job);
+static bool together_failed(cloaca_runner *runner, report_batch *batch, size_t count, const cloaca_error *error);
 static bool report(cloaca_runner *runner, cloaca_job *job);
 static bool needs_no_call(const cloaca_job *job, cloaca_job_event *event);
 static cloaca_status call_for(cloaca_runner *runner, cloaca_job *job, cloaca_job_event *event, cloaca_error *error);
 static bool is_refused(cloaca_job *job, cloaca_status status, const cloaca_error *error);
+static bool report_failed(cloaca_runner *runner, cloaca_job *job, const cloaca_error *error);
+static bool fails_instead(cloaca_job *job, const cloaca_error *error);
+static void put_off(cloaca_runner *runner, cloaca_job *job);
+static bool is_extending(cloaca_runner *runner, const cloaca_job *job);
 static bool conclude(cloaca_runner *runner, cloaca_job *job, cloaca_status status, cloaca_job_event event);
 static void settle(cloaca_runner *runner, cloaca_job *job, cloaca_job_event event);
 static void remove_settled(cloaca_runner *runner);
-static void release_abandoned(cloaca_runner *runner);
-static void extend_leases(cloaca_runner *runner, int64_t now);
-static bool keeps_lease(const cloaca_job *job, int64_t now);
-static cloaca_status extend_batch(cloaca_runner *runner, report_batch *batch, cloaca_error *error);
 static void maintain(cloaca_runner *runner, int64_t now);
+static bool run_maintenance(cloaca_runner *runner, cloaca_error *error);
 static bool says(cloaca_runner *runner, const char *function);
 static bool ask_when_due(cloaca_runner *runner, int64_t now);
 static void cannot_ask(cloaca_runner *runner, const cloaca_error *error);
@@ -59,30 +65,21 @@ static void cannot_ask(cloaca_runner *runner, const cloaca_error *error);
 void *clo_runner_report(void *context)
 {
     cloaca_runner *runner = context;
-    int64_t now = clo_monotonic_now();
 
-    runner->maintain_at = runner->options.no_recovery ? NEVER : now;
+    runner->maintain_at = runner->options.no_recovery ? NEVER : clo_monotonic_now();
+    runner->maintain_patience = MAINTAIN_PATIENCE;
     runner->ask_at = runner->due_at = NEVER;
-    for (;;) {
-        take_wakes(runner);
-        now = clo_monotonic_now();
-        keep_time(runner, now);
-        talk(runner, now);
+    while (await_turn(runner)) {
+        talk(runner);
         remove_settled(runner);
-        if (is_over(runner, clo_monotonic_now())) {
-            break;
-        }
-        sleep_until_due(runner);
     }
     pthread_mutex_lock(&runner->report_lock);
     clo_link_close(runner, &runner->report_link);
     pthread_mutex_unlock(&runner->report_lock);
     pthread_mutex_lock(&runner->lock);
-    runner->complete = runner->jobs == NULL;
     runner->reporter_ended = true;
     pthread_cond_broadcast(&runner->changed);
     pthread_mutex_unlock(&runner->lock);
-    clo_runner_log(runner, CLOACA_LOG_DEBUG, "ended");
     return NULL;
 }
 
@@ -100,9 +97,8 @@ bool clo_report_batch_new(cloaca_runner *runner)
     batch->lease_ids = calloc(room, sizeof(int64_t));
     batch->results = calloc(room, sizeof(char *));
     batch->outcomes = calloc(room, sizeof(cloaca_status));
-    batch->lease_untils = calloc(room, sizeof(int64_t));
     return batch->jobs != NULL && batch->tasks != NULL && batch->lease_ids != NULL && batch->results != NULL &&
-           batch->outcomes != NULL && batch->lease_untils != NULL;
+           batch->outcomes != NULL;
 }
 
 void clo_report_batch_free(cloaca_runner *runner)
@@ -115,131 +111,80 @@ void clo_report_batch_free(cloaca_runner *runner)
         free(batch->lease_ids);
         free(batch->results);
         free(batch->outcomes);
-        free(batch->lease_untils);
         free(batch);
     }
 }
 
-/* ----------------------------------------------------------------------------------------------------------------- the time */
+/* ------------------------------------------------------------------------------------------------------------------- turns */
 
-/* The flag is taken down before the work is looked at: what comes later writes another byte. */
-static void take_wakes(cloaca_runner *runner)
+/* False at the end of the runner. */
+static bool await_turn(cloaca_runner *runner)
 {
-    char bytes[64];
+    int64_t ready_at;
+    bool go_on;
 
-    while (read(runner->wake[0], bytes, sizeof(bytes)) > 0) {
-    }
-    atomic_store(&runner->woken, false);
-}
-
-/* Interrupts, the steps of a stop, and attempts that take too long. */
-static void keep_time(cloaca_runner *runner, int64_t now)
-{
-    const int interrupts = atomic_load(&runner->interrupts);
-
-    pthread_mutex_lock(&runner->lock);
-    if (interrupts > runner->interrupts_seen) {
-        const bool again = runner->interrupts_seen > 0 || interrupts > 1;
-
-        runner->interrupts_seen = interrupts;
-        clo_runner_begin_stop(runner, again ? now : clo_later_by(now, runner->options.drain));
-    }
-    if (runner->stopping && now >= runner->grace_at && runner->abandon_at == NEVER) {
-        runner->abandon_at = clo_later_by(now, runner->options.heed);
-        runner->give_up_at = clo_later_by(runner->abandon_at, DATABASE_PATIENCE);
-    }
-    for (cloaca_job *job = runner->jobs; job != NULL; job = job->next) {
-        if (job->state != JOB_RUNNING) {
-            continue;
-        }
-        if (now >= job->timeout_at) {
-            clo_job_stop(job, CLOACA_STOP_TIMED_OUT);
-        }
-        if (runner->stopping && now >= runner->grace_at) {
-            clo_job_stop(job, CLOACA_STOP_RUNNER);
-        }
-        if (now >= runner->abandon_at) {
-            job->state = JOB_ABANDONED;
-            runner->in_hand--;
-        }
-    }
-    pthread_mutex_unlock(&runner->lock);
-}
-
-/* What handlers that do not end still hold was released by then. */
-static bool is_over(cloaca_runner *runner, int64_t now)
-{
-    size_t left = 0;
-    bool over;
-
-    pthread_mutex_lock(&runner->lock);
-    for (const cloaca_job *job = runner->jobs; job != NULL; job = job->next) {
-        left += job->state != JOB_ABANDONED || !job->settled ? 1 : 0;
-    }
-    over = runner->stopping && runner->claimer_ended && (left == 0 || now >= runner->give_up_at);
-    pthread_mutex_unlock(&runner->lock);
-    if (over && left > 0) {
-        clo_runner_log(runner, CLOACA_LOG_ERROR, "gave up reporting %zu tasks: their leases will expire", left);
-    }
-    return over;
-}
-
-static void sleep_until_due(cloaca_runner *runner)
-{
-    struct pollfd entry = {runner->wake[0], POLLIN, 0};
-    const int64_t left = next_event(runner) - clo_monotonic_now();
-
-    poll(&entry, 1, left <= 0 ? 0 : left > 60 * SECOND ? 60000 : (int) ((left + MILLISECOND - 1) / MILLISECOND));
-}
-
-static int64_t next_event(cloaca_runner *runner)
-{
-    int64_t calls = clo_earlier(runner->maintain_at, clo_earlier(runner->ask_at, runner->due_at));
-    const int64_t now = clo_monotonic_now();
-    int64_t next = NEVER;
-
-    pthread_mutex_lock(&runner->lock);
-    if (runner->stopping) {
-        calls = NEVER;
-        next = runner->abandon_at == NEVER ? runner->grace_at : runner->give_up_at;
-    }
-    for (const cloaca_job *job = runner->jobs; job != NULL; job = job->next) {
-        if (job->state == JOB_ENDED || (job->state == JOB_ABANDONED && !job->settled)) {
-            calls = 0;
-        } else if (keeps_lease(job, now)) {
-            calls = clo_earlier(calls, job->extend_at);
-        }
-        if (job->state == JOB_RUNNING) {
-            next = clo_earlier(next, atomic_load(&job->reason) == CLOACA_GO_ON ? job->timeout_at : NEVER);
-            next = clo_earlier(next, runner->abandon_at);
-        }
-    }
-    pthread_mutex_unlock(&runner->lock);
     pthread_mutex_lock(&runner->report_lock);
-    calls = calls > runner->report_link.next_try ? calls : runner->report_link.next_try;
+    ready_at = runner->report_link.next_try;
     pthread_mutex_unlock(&runner->report_lock);
-    return clo_earlier(next, calls);
+    pthread_mutex_lock(&runner->lock);
+    for (;;) {
+        const int64_t next = next_turn(runner, ready_at);
+
+        if (runner->quitting || next <= clo_monotonic_now()) {
+            break;
+        }
+        clo_runner_await(runner, &runner->reports, next);
+    }
+    go_on = !runner->quitting;
+    pthread_mutex_unlock(&runner->lock);
+    return go_on;
 }
 
-/* Everything that there is to say to the database now. */
-static void talk(cloaca_runner *runner, int64_t now)
+/* With the lock. */
+static int64_t next_turn(const cloaca_runner *runner, int64_t ready_at)
+{
+    int64_t next = clo_earlier(runner->maintain_at, clo_earlier(runner->ask_at, runner->due_at));
+
+    next = runner->stopping ? NEVER : next;
+    for (const cloaca_job *job = runner->jobs; job != NULL; job = job->next) {
+        if (is_reportable(job)) {
+            next = clo_earlier(next, job->next_try);
+        }
+    }
+    next = next > ready_at ? next : ready_at;
+    for (const cloaca_job *job = runner->jobs; job != NULL; job = job->next) {
+        next = is_removable(job) ? 0 : next;
+    }
+    return next;
+}
+
+static bool is_reportable(const cloaca_job *job)
+{
+    return (job->state == JOB_ENDED || job->state == JOB_ABANDONED) && !atomic_load(&job->settled);
+}
+
+static bool is_removable(const cloaca_job *job)
+{
+    return atomic_load(&job->settled) && (job->state == JOB_ENDED || job->handler_ended);
+}
+
+/* Everything that there is to say to the database now, until something holds it up: what comes meanwhile is said first. */
+static void talk(cloaca_runner *runner)
 {
     report_batch *batch = runner->batch;
     cloaca_error error;
 
     pthread_mutex_lock(&runner->report_lock);
-    if (now >= runner->report_link.next_try && clo_link_ready(runner, &runner->report_link, &error)) {
+    if (clo_monotonic_now() >= runner->report_link.next_try && clo_link_ready(runner, &runner->report_link, &error)) {
         bool good;
 
-        extend_leases(runner, now);
-        collect_ended(runner, batch);
+        collect_due(runner, batch);
         good = complete_together(runner, batch);
         for (size_t i = 0; i < batch->count && good; i++) {
-            good = batch->jobs[i]->settled || report(runner, batch->jobs[i]);
+            good = atomic_load(&batch->jobs[i]->settled) || report(runner, batch->jobs[i]);
         }
         if (good) {
-            release_abandoned(runner);
-            maintain(runner, now);
+            maintain(runner, clo_monotonic_now());
         }
     }
     pthread_mutex_unlock(&runner->report_lock);
@@ -247,19 +192,25 @@ static void talk(cloaca_runner *runner, int64_t now)
 
 /* ------------------------------------------------------------------------------------------------------------------ reports */
 
-static void collect_ended(cloaca_runner *runner, report_batch *batch)
+/* Those of which no report has failed come first. */
+static void collect_due(cloaca_runner *runner, report_batch *batch)
 {
+    const int64_t now = clo_monotonic_now();
+
     batch->count = 0;
     pthread_mutex_lock(&runner->lock);
-    for (cloaca_job *job = runner->jobs; job != NULL && batch->count < runner->capacity; job = job->next) {
-        if (job->state == JOB_ENDED && !job->settled) {
-            batch->jobs[batch->count++] = job;
+    for (int again = 0; again < 2; again++) {
+        for (cloaca_job *job = runner->jobs; job != NULL && batch->count < runner->capacity; job = job->next) {
+            if (is_reportable(job) && job->next_try <= now && (job->backoff > 0) == (again > 0)) {
+                batch->jobs[batch->count++] = job;
+            }
         }
     }
     pthread_mutex_unlock(&runner->lock);
 }
 
-/* Completes everything that succeeded in one call. One alone, and a batch that was refused, are completed one by one. */
+/* Completes everything that succeeded in one call. One alone, and a batch that was refused or held up, are completed one by
+ * one. False when there is no use in that. */
 static bool complete_together(cloaca_runner *runner, report_batch *batch)
 {
     cloaca_job **jobs = batch->jobs;
@@ -281,36 +232,53 @@ static bool complete_together(cloaca_runner *runner, report_batch *batch)
     if (count < 2) {
         return true;
     }
+    clo_link_limit(&runner->report_link, BATCH_PATIENCE + (int64_t) count * BATCH_PATIENCE_EACH);
     if (cloaca_complete_many(runner->report_link.connection, count, batch->tasks, batch->lease_ids, batch->results,
                              batch->outcomes, &error) != CLOACA_OK) {
-        if (error.status == CLOACA_INVALID_ARGUMENT) {
-            return true;
-        }
-        for (size_t i = 0; i < count; i++) {
-            if (error.commit_unknown || error.connection_lost) {
-                atomic_store(&jobs[i]->unsure, true);
-            }
-        }
-        clo_link_failed(runner, &runner->report_link, "cannot complete tasks", &error);
-        return false;
+        return together_failed(runner, batch, count, &error);
     }
     clo_link_worked(&runner->report_link);
     for (size_t i = 0; i < count; i++) {
+        /* One that an extension met just now: alone it is asked for again. */
+        if (batch->outcomes[i] == CLOACA_LEASE_LOST && is_extending(runner, jobs[i])) {
+            continue;
+        }
         /* Unlike complete, complete_many lets a cancelled task go itself. */
-        jobs[i]->acknowledged = batch->outcomes[i] == CLOACA_CANCELLED;
+        if (batch->outcomes[i] == CLOACA_CANCELLED) {
+            atomic_store(&jobs[i]->acknowledged, true);
+        }
         conclude(runner, jobs[i], batch->outcomes[i], CLOACA_EVENT_COMPLETED);
     }
     return true;
 }
 
+/* One that something held up before is not completed with others. */
 static bool is_completion(const cloaca_job *job)
 {
     cloaca_job_event event;
 
-    return job->outcome == CLOACA_JOB_DONE && !job->no_memory && !job->cancelled && !needs_no_call(job, &event);
+    return job->state == JOB_ENDED && job->outcome == CLOACA_JOB_DONE && !job->no_memory && !job->cancelled &&
+           job->backoff == 0 && !needs_no_call(job, &event);
 }
 
-/* Reports one; false when the connection or a lock does not let us, and all is to be repeated later. */
+static bool together_failed(cloaca_runner *runner, report_batch *batch, size_t count, const cloaca_error *error)
+{
+    if (clo_link_is_locked(&runner->report_link, error)) {
+        clo_link_failed(runner, &runner->report_link, "cannot complete tasks", error);
+        return false;
+    }
+    if (!clo_is_unsure(error)) {
+        clo_runner_log_error(runner, CLOACA_LOG_INFO, "cannot complete tasks together", error);
+        return true;
+    }
+    for (size_t i = 0; i < count; i++) {
+        atomic_store(&batch->jobs[i]->unsure, true);
+    }
+    clo_link_note(runner, &runner->report_link, "cannot complete tasks", error);
+    return false;
+}
+
+/* Reports one; false when the connection is lost, or a lock has cost others time. */
 static bool report(cloaca_runner *runner, cloaca_job *job)
 {
     cloaca_job_event event = CLOACA_EVENT_RELEASED;
@@ -321,22 +289,22 @@ static bool report(cloaca_runner *runner, cloaca_job *job)
         settle(runner, job, event);
         return true;
     }
+    clo_link_limit(&runner->report_link,
+                   REPORT_PATIENCE << (job->held_up < REPORT_DOUBLINGS ? job->held_up : REPORT_DOUBLINGS));
     status = call_for(runner, job, &event, &error);
+    if (status == CLOACA_LEASE_LOST && is_extending(runner, job)) {
+        /* The extension says why. */
+        put_off(runner, job);
+        return true;
+    }
     if (status == CLOACA_OK || status == CLOACA_LEASE_LOST || status == CLOACA_CANCELLED) {
         clo_link_worked(&runner->report_link);
         return conclude(runner, job, status, event) || report(runner, job);
     }
-    if (is_refused(job, status, &error)) {
+    if (job->state == JOB_ENDED && is_refused(job, status, &error)) {
         return report(runner, job);
     }
-    if (error.commit_unknown || error.connection_lost) {
-        atomic_store(&job->unsure, true);
-    }
-    if (clo_link_failed(runner, &runner->report_link, "cannot report a task", &error)) {
-        return false;
-    }
-    settle(runner, job, CLOACA_EVENT_LEASE_LOST);
-    return true;
+    return report_failed(runner, job, &error);
 }
 
 /* What the database knows already, or would refuse. */
@@ -344,11 +312,11 @@ static bool needs_no_call(const cloaca_job *job, cloaca_job_event *event)
 {
     const int reason = atomic_load(&job->reason);
 
-    if (job->committed) {
+    if (atomic_load(&job->committed)) {
         *event = CLOACA_EVENT_COMPLETED;
-    } else if (job->awaiting) {
+    } else if (atomic_load(&job->awaiting)) {
         *event = CLOACA_EVENT_AWAITING;
-    } else if (job->acknowledged) {
+    } else if (atomic_load(&job->acknowledged)) {
         *event = CLOACA_EVENT_CANCELLED;
     } else if (reason == CLOACA_STOP_LEASE_LOST) {
         *event = atomic_load(&job->unsure) ? CLOACA_EVENT_POSSIBLY_DONE : CLOACA_EVENT_LEASE_LOST;
@@ -362,14 +330,21 @@ static cloaca_status call_for(cloaca_runner *runner, cloaca_job *job, cloaca_job
 {
     cloaca *connection = runner->report_link.connection;
     const int reason = atomic_load(&job->reason);
-    cloaca_job_outcome outcome = job->outcome;
-    const char *message = job->error != NULL ? job->error : "the handler failed";
+    cloaca_job_outcome outcome;
+    const char *message;
     clo_buffer late = {0};
     cloaca_status status;
     int64_t run_at;
     bool dead = false;
 
-    if (job->cancelled || (reason == CLOACA_STOP_RUNNER && outcome == CLOACA_JOB_RETRY)) {
+    if (job->state == JOB_ABANDONED) {
+        /* The handler keeps its job, but others may take the task. */
+        *event = CLOACA_EVENT_RELEASED;
+        return cloaca_release(connection, job->task, job->lease_id, error);
+    }
+    outcome = job->outcome;
+    message = job->error != NULL ? job->error : "the handler failed";
+    if (job->cancelled || (reason == CLOACA_STOP_RUNNER && outcome == CLOACA_JOB_RETRY && !job->refused)) {
         outcome = CLOACA_JOB_RELEASED;
     } else if (reason == CLOACA_STOP_TIMED_OUT && outcome != CLOACA_JOB_DONE) {
         outcome = CLOACA_JOB_RETRY;
@@ -422,14 +397,72 @@ static bool is_refused(cloaca_job *job, cloaca_status status, const cloaca_error
     return true;
 }
 
+/* What passes is repeated later. A completion that never will be taken becomes a failure, and any other ends with the lease. */
+static bool report_failed(cloaca_runner *runner, cloaca_job *job, const cloaca_error *error)
+{
+    const bool held_up = error->status == CLOACA_TIMEOUT || error->status == CLOACA_BUSY || error->status == CLOACA_CONFLICT;
+
+    if (clo_link_is_locked(&runner->report_link, error)) {
+        clo_link_failed(runner, &runner->report_link, "cannot report a task", error);
+        return false;
+    }
+    if (clo_is_unsure(error)) {
+        atomic_store(&job->unsure, true);
+    }
+    clo_link_note(runner, &runner->report_link, "cannot report a task", error);
+    if (clo_passes(error)) {
+        job->held_up += held_up ? 1 : 0;
+        put_off(runner, job);
+        return !held_up && !clo_is_unsure(error);
+    }
+    if (fails_instead(job, error)) {
+        return report(runner, job);
+    }
+    settle(runner, job, CLOACA_EVENT_LEASE_LOST);
+    return true;
+}
+
+static bool fails_instead(cloaca_job *job, const cloaca_error *error)
+{
+    char message[sizeof(error->message) + sizeof(error->detail) + 64];
+
+    if (job->state != JOB_ENDED || job->outcome != CLOACA_JOB_DONE) {
+        return false;
+    }
+    snprintf(message, sizeof(message), "the database did not take the result: %s%s%s", error->message,
+             error->detail[0] != '\0' ? ": " : "", error->detail);
+    job->refused = true;
+    job->outcome = CLOACA_JOB_RETRY;
+    cloaca_job_set_error(job, message);
+    return true;
+}
+
+static void put_off(cloaca_runner *runner, cloaca_job *job)
+{
+    job->backoff = job->backoff == 0 ? BACKOFF_LOW : clo_earlier(job->backoff * 2, REPORT_PAUSE);
+    pthread_mutex_lock(&runner->lock);
+    job->next_try = clo_monotonic_now() + job->backoff;
+    pthread_mutex_unlock(&runner->lock);
+}
+
+static bool is_extending(cloaca_runner *runner, const cloaca_job *job)
+{
+    bool extending;
+
+    pthread_mutex_lock(&runner->lock);
+    extending = job->extending;
+    pthread_mutex_unlock(&runner->lock);
+    return extending;
+}
+
 /* The database has answered. False when a cancelled task is still to be released, to acknowledge it. */
 static bool conclude(cloaca_runner *runner, cloaca_job *job, cloaca_status status, cloaca_job_event event)
 {
-    if (status == CLOACA_CANCELLED && !job->acknowledged && !job->cancelled) {
+    if (status == CLOACA_CANCELLED && !atomic_load(&job->acknowledged) && !job->cancelled) {
         job->cancelled = true;
         return false;
     }
-    if (job->cancelled || job->acknowledged) {
+    if (job->cancelled || atomic_load(&job->acknowledged)) {
         event = CLOACA_EVENT_CANCELLED;
     } else if (status != CLOACA_OK) {
         event = atomic_load(&job->unsure) ? CLOACA_EVENT_POSSIBLY_DONE : CLOACA_EVENT_LEASE_LOST;
@@ -453,12 +486,15 @@ static void settle(cloaca_runner *runner, cloaca_job *job, cloaca_job_event even
     };
     const bool in_vain =
         event == CLOACA_EVENT_LEASE_LOST || event == CLOACA_EVENT_POSSIBLY_DONE || event == CLOACA_EVENT_CANCELLED;
+    const bool given_up = job->state == JOB_ABANDONED;
     const bool failed = event == CLOACA_EVENT_RETRIED || event == CLOACA_EVENT_FAILED;
+    const char *error = failed && !given_up ? job->error : NULL;
 
-    job->settled = true;
-    clo_runner_log(runner, in_vain ? CLOACA_LOG_WARNING : CLOACA_LOG_DEBUG, "task %" PRId64 ": %s%s%.1000s", job->task,
-                   words[event], failed && job->error != NULL ? ": " : "", failed && job->error != NULL ? job->error : "");
+    clo_runner_log(runner, in_vain || given_up ? CLOACA_LOG_WARNING : CLOACA_LOG_DEBUG, "task %" PRId64 ": %s%s%s%.1000s",
+                   job->task, given_up ? "its handler does not end: " : "", words[event], error != NULL ? ": " : "",
+                   error != NULL ? error : "");
     clo_runner_metric(runner, job, event, clo_monotonic_now() - job->claimed_at);
+    atomic_store(&job->settled, true);
 }
 
 static void remove_settled(cloaca_runner *runner)
@@ -468,9 +504,9 @@ static void remove_settled(cloaca_runner *runner)
     pthread_mutex_lock(&runner->lock);
     for (cloaca_job *job = runner->jobs, *next; job != NULL; job = next) {
         next = job->next;
-        if (job->state == JOB_ENDED && job->settled) {
+        if (is_removable(job)) {
             clo_job_unlink(runner, job);
-            runner->in_hand--;
+            runner->in_hand -= job->state == JOB_ENDED ? 1 : 0;
             job->next = removed;
             removed = job;
         }
@@ -485,6 +521,9 @@ static void remove_settled(cloaca_runner *runner)
             cloaca_interrupt(runner->claim_link.connection);
         }
     }
+    if (runner->stopping) {
+        clo_runner_wake(runner);
+    }
     pthread_mutex_unlock(&runner->lock);
     while (removed != NULL) {
         cloaca_job *job = removed;
@@ -492,128 +531,6 @@ static void remove_settled(cloaca_runner *runner)
         removed = job->next;
         clo_job_free(job);
     }
-}
-
-/* A handler that did not end in time keeps its job, but others may take the task. */
-static void release_abandoned(cloaca_runner *runner)
-{
-    for (;;) {
-        cloaca_error error;
-        int64_t task = 0, lease_id = 0;
-        cloaca_status status;
-
-        pthread_mutex_lock(&runner->lock);
-        for (cloaca_job *job = runner->jobs; job != NULL && task == 0; job = job->next) {
-            if (job->state == JOB_ABANDONED && !job->settled) {
-                job->settled = true;
-                task = job->task;
-                lease_id = job->lease_id;
-            }
-        }
-        pthread_mutex_unlock(&runner->lock);
-        if (task == 0) {
-            return;
-        }
-        status = cloaca_release(runner->report_link.connection, task, lease_id, &error);
-        clo_runner_log(runner, CLOACA_LOG_WARNING, "task %" PRId64 ": its handler does not end, %s", task,
-                       status == CLOACA_OK ? "the task was released" : "its lease will expire");
-    }
-}
-
-/* ------------------------------------------------------------------------------------------------------------------- leases */
-
-/* All leases that are due, in one call; those of jobs that have ended too, until the report is made. */
-static void extend_leases(cloaca_runner *runner, int64_t now)
-{
-    report_batch *batch = runner->batch;
-    cloaca_error error;
-    int64_t clock;
-
-    batch->count = 0;
-    pthread_mutex_lock(&runner->lock);
-    clock = runner->clock;
-    for (cloaca_job *job = runner->jobs; job != NULL && batch->count < runner->capacity; job = job->next) {
-        if (job->extend_at <= now && keeps_lease(job, now)) {
-            batch->jobs[batch->count] = job;
-            batch->tasks[batch->count] = job->task;
-            batch->lease_ids[batch->count++] = job->lease_id;
-        }
-    }
-    pthread_mutex_unlock(&runner->lock);
-    if (batch->count == 0) {
-        return;
-    }
-    if (extend_batch(runner, batch, &error) != CLOACA_OK) {
-        clo_link_failed(runner, &runner->report_link, "cannot extend leases", &error);
-        return;
-    }
-    clo_link_worked(&runner->report_link);
-    /* Only this thread takes jobs off the list, unless they were abandoned, which only this thread does. */
-    pthread_mutex_lock(&runner->lock);
-    for (size_t i = 0; i < batch->count; i++) {
-        cloaca_job *job = batch->jobs[i];
-
-        job->extend_at = clo_job_extend_at(job, batch->lease_untils[i], now, clock);
-        if (batch->outcomes[i] == CLOACA_CANCELLED) {
-            /* extend_many lets a cancelled task go itself. */
-            job->acknowledged = true;
-            clo_job_stop(job, CLOACA_STOP_CANCELLED);
-        } else if (batch->outcomes[i] != CLOACA_OK) {
-            clo_job_stop(job, CLOACA_STOP_LEASE_LOST);
-        }
-    }
-    pthread_mutex_unlock(&runner->lock);
-}
-
-/* An attempt that takes too long loses it in the end: so others can have the task even when its handler never ends. */
-static bool keeps_lease(const cloaca_job *job, int64_t now)
-{
-    const int reason = atomic_load(&job->reason);
-    const bool in_time = job->state == JOB_ENDED || now < clo_later_by(job->timeout_at, job->runner->options.heed);
-
-    return job->state != JOB_ABANDONED && !job->settled && !job->acknowledged &&
-           (reason == CLOACA_GO_ON || reason == CLOACA_STOP_RUNNER || (reason == CLOACA_STOP_TIMED_OUT && in_time));
-}
-
-static cloaca_status extend_batch(cloaca_runner *runner, report_batch *batch, cloaca_error *error)
-{
-    cloaca_result *result = NULL;
-    clo_buffer arguments = {0};
-    char number[64];
-    cloaca_status status;
-
-    clo_buffer_text(&arguments, "{\"tasks\": [");
-    for (size_t i = 0; i < batch->count; i++) {
-        snprintf(number, sizeof(number), i > 0 ? ", %" PRId64 : "%" PRId64, batch->tasks[i]);
-        clo_buffer_text(&arguments, number);
-    }
-    clo_buffer_text(&arguments, "], \"lease_ids\": [");
-    for (size_t i = 0; i < batch->count; i++) {
-        snprintf(number, sizeof(number), i > 0 ? ", %" PRId64 : "%" PRId64, batch->lease_ids[i]);
-        clo_buffer_text(&arguments, number);
-    }
-    if (runner->options.lease != 0) {
-        snprintf(number, sizeof(number), "], \"lease\": \"%" PRId64 " microseconds\"}", runner->options.lease);
-    }
-    clo_buffer_text(&arguments, runner->options.lease != 0 ? number : "]}");
-    status = clo_buffer_finish(&arguments)
-                 ? cloaca_call(runner->report_link.connection, "extend_many", arguments.data, &result, error)
-                 : clo_no_memory(error);
-    clo_buffer_free(&arguments);
-    for (size_t i = 0; i < batch->count && status == CLOACA_OK; i++) {
-        const char *outcome = cloaca_result_get(result, i, "outcome");
-        const char *until = cloaca_result_get(result, i, "lease_until");
-
-        batch->lease_untils[i] = 0;
-        batch->outcomes[i] = outcome == NULL                    ? CLOACA_LEASE_LOST
-                             : strcmp(outcome, "extended") == 0 ? CLOACA_OK
-                                                                : clo_status_named(outcome);
-        if (until != NULL) {
-            clo_time_parse(until, strlen(until), &batch->lease_untils[i]);
-        }
-    }
-    cloaca_result_free(result);
-    return status;
 }
 
 /* -------------------------------------------------------------------------------------------------------------- maintenance */
@@ -642,15 +559,29 @@ static void maintain(cloaca_runner *runner, int64_t now)
     }
     runner->due_at = NEVER;
     runner->ask_at = runner->attended ? NEVER : now + BACKOFF_LOW;
-    if (!runner->attended && runner->report_link.connection != NULL &&
-        cloaca_call(runner->report_link.connection, "run_maintenance", NULL, NULL, &error) != CLOACA_OK) {
+    if (!runner->attended && runner->report_link.connection != NULL && !run_maintenance(runner, &error)) {
         runner->ask_at = now + ASK_EVERY;
-        clo_link_failed(runner, &runner->report_link, "cannot run maintenance", &error);
+        clo_link_note(runner, &runner->report_link, "cannot run maintenance", &error);
     }
     pthread_mutex_lock(&runner->lock);
     runner->maintained = true;
     pthread_cond_broadcast(&runner->changed);
     pthread_mutex_unlock(&runner->lock);
+}
+
+/* What cannot be done in time is tried again with more of it. */
+static bool run_maintenance(cloaca_runner *runner, cloaca_error *error)
+{
+    bool done;
+
+    clo_link_limit(&runner->report_link, runner->maintain_patience);
+    done = cloaca_call(runner->report_link.connection, "run_maintenance", NULL, NULL, error) == CLOACA_OK;
+    if (done) {
+        runner->maintain_patience = MAINTAIN_PATIENCE;
+    } else if (error->status == CLOACA_TIMEOUT) {
+        runner->maintain_patience = clo_earlier(runner->maintain_patience * 2, 3600 * SECOND);
+    }
+    return done;
 }
 
 /* The answer of a function without arguments; no where the database is too old to have it. */
@@ -661,6 +592,7 @@ static bool says(cloaca_runner *runner, const char *function)
     const char *answer;
     bool yes;
 
+    clo_link_limit(&runner->report_link, ASK_PATIENCE);
     if (cloaca_call(runner->report_link.connection, function, NULL, &result, &error) != CLOACA_OK) {
         cannot_ask(runner, &error);
     }
@@ -680,6 +612,7 @@ static bool ask_when_due(cloaca_runner *runner, int64_t now)
 
     runner->ask_at = now + ASK_EVERY;
     runner->due_at = NEVER;
+    clo_link_limit(&runner->report_link, ASK_PATIENCE);
     if (cloaca_call(runner->report_link.connection, "next_maintenance", NULL, &result, &error) != CLOACA_OK) {
         runner->ask_at = error.status == CLOACA_UNKNOWN_FUNCTION ? NEVER : runner->ask_at;
         cannot_ask(runner, &error);
@@ -699,7 +632,7 @@ static bool ask_when_due(cloaca_runner *runner, int64_t now)
 static void cannot_ask(cloaca_runner *runner, const cloaca_error *error)
 {
     if (error->connection_lost || error->retryable) {
-        clo_link_failed(runner, &runner->report_link, "cannot ask for maintenance", error);
+        clo_link_note(runner, &runner->report_link, "cannot ask for maintenance", error);
     } else if (error->status != CLOACA_UNKNOWN_FUNCTION) {
         clo_runner_log_error(runner, CLOACA_LOG_INFO, "cannot ask for maintenance", error);
     }

@@ -34,13 +34,14 @@ static struct {
     int warnings;
     cloaca_stop_reason reason;
     bool go;
-} seen = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, {0}, 0, 0, 0, CLOACA_GO_ON, false};
+    int gate; /* what "gated" handlers with that payload or less wait for */
+} seen = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, {0}, 0, 0, 0, CLOACA_GO_ON, false, 0};
 
 static void forget(void)
 {
     pthread_mutex_lock(&seen.lock);
     memset(seen.events, 0, sizeof(seen.events));
-    seen.started = seen.ended = seen.warnings = 0;
+    seen.started = seen.ended = seen.warnings = seen.gate = 0;
     seen.reason = CLOACA_GO_ON;
     seen.go = false;
     pthread_mutex_unlock(&seen.lock);
@@ -191,14 +192,12 @@ static void stop(cloaca_runner *runner)
 /* Has all leases extended now, which the runner does as long as a handler runs. */
 static void hurry(cloaca_runner *runner)
 {
-    pthread_mutex_lock(&runner->report_lock);
     pthread_mutex_lock(&runner->lock);
     for (cloaca_job *job = runner->jobs; job != NULL; job = job->next) {
         job->extend_at = 0;
     }
+    pthread_cond_signal(&runner->leases_due);
     pthread_mutex_unlock(&runner->lock);
-    pthread_mutex_unlock(&runner->report_lock);
-    clo_runner_wake(runner);
 }
 
 /* ----------------------------------------------------------------------------------------------------------------- handlers */
@@ -272,6 +271,17 @@ static cloaca_job_outcome stubborn(cloaca_job *job, void *user)
         pthread_cond_wait(&seen.changed, &seen.lock);
     }
     pthread_mutex_unlock(&seen.lock);
+    count(&seen.ended);
+    return CLOACA_JOB_DONE;
+}
+
+static cloaca_job_outcome gated(cloaca_job *job, void *user)
+{
+    const int number = (int) strtol(cloaca_job_payload(job), NULL, 10);
+
+    (void) user;
+    count(&seen.started);
+    await(&seen.gate, number);
     count(&seen.ended);
     return CLOACA_JOB_DONE;
 }
@@ -965,10 +975,47 @@ static void handlers_that_do_not_end(void **state)
     await(&seen.started, 1);
     assert_condition(cloaca_runner_stop(runner, 0, &error), CLOACA_TIMEOUT);
     assert_task(connection, task, "state", "ready");
+    assert_int_equal(seen.events[CLOACA_EVENT_RELEASED], 1);
     let_go();
     cloaca_runner_free(runner);
     assert_int_equal(seen.ended, 1);
     assert_task(connection, task, "state", "ready");
+    cloaca_close(connection);
+}
+
+/* A call that takes as long as it is let. */
+static cloaca_job_outcome compute(cloaca_job *job, void *user)
+{
+    cloaca_error error;
+    cloaca *connection;
+
+    (void) user;
+    assert_ok(cloaca_job_connection(job, &connection, &error));
+    count(&seen.started);
+    assert_true(cloaca_execute(connection,
+                               "with recursive n (i) as (select 1 union all select 1 from n) select count(*) from n",
+                               &error) != CLOACA_OK);
+    count(&seen.ended);
+    return CLOACA_JOB_DONE;
+}
+
+/* A runner that is over lets no handler hold its end up in the database. */
+static void calls_of_handlers_end(void **state)
+{
+    static const char *const queue = "compute";
+    cloaca *connection = open_here();
+    const cloaca_runner_options options = options_for(&queue);
+    cloaca_runner *runner;
+    cloaca_error error;
+
+    (void) state;
+    enqueue(connection, queue, "x", NULL);
+    runner = start(&options, "x", compute);
+    await(&seen.started, 1);
+    assert_condition(cloaca_runner_stop(runner, 0, &error), CLOACA_TIMEOUT);
+    cloaca_runner_free(runner);
+    assert_int_equal(seen.ended, 1);
+    assert_int_equal(seen.events[CLOACA_EVENT_RELEASED], 1);
     cloaca_close(connection);
 }
 
@@ -1519,6 +1566,159 @@ static void lost_connections_come_back(void **state)
     cloaca_close(connection);
 }
 
+/* Begins a transaction that has the task locked. */
+static cloaca *lock_task(int64_t task)
+{
+    cloaca *connection = open_here();
+    cloaca_error error;
+    char sql[200];
+
+    snprintf(sql, sizeof(sql),
+             "do $$ begin execute format('select from %%I.cloaca_task where id = %lld for update', cloaca.current_tenant());"
+             " end $$",
+             (long long) task);
+    assert_ok(cloaca_begin(connection, &error));
+    assert_ok(cloaca_execute(connection, sql, &error));
+    return connection;
+}
+
+/* While the report of one waits, and with it its extension, the leases of others are extended. */
+static void locked_tasks_cost_no_lease(void **state)
+{
+    static const char *const queue = "locked";
+    cloaca *connection = open_here();
+    cloaca_runner_options options = options_for(&queue);
+    const int64_t locked = enqueue(connection, queue, "x", "1");
+    const int64_t other = enqueue(connection, queue, "x", "2");
+    cloaca_runner *runner;
+    cloaca *locker;
+
+    (void) state;
+    options.lease = LONG_LEASE;
+    runner = start(&options, "x", gated);
+    await(&seen.started, 2);
+    locker = lock_task(locked);
+    count(&seen.gate);
+    await(&seen.ended, 1);
+    for (int i = 0; i < 2; i++) {
+        const int64_t before = lease_until(connection, other);
+
+        hurry(runner);
+        await_extension(connection, other, before);
+    }
+    assert_int_equal(seen.events[CLOACA_EVENT_COMPLETED], 0);
+    cloaca_close(locker);
+    count(&seen.gate);
+    await(&seen.events[CLOACA_EVENT_COMPLETED], 2);
+    stop(runner);
+    assert_int_equal(seen.events[CLOACA_EVENT_LEASE_LOST], 0);
+    cloaca_close(connection);
+}
+
+/* What ended together with one whose report waits is reported, and the end of the runner does not wait for that one. */
+static void locked_tasks_hold_up_nothing(void **state)
+{
+    static const char *const queue = "locked again";
+    cloaca *connection = open_here();
+    cloaca_runner_options options = options_for(&queue);
+    const int64_t locked = enqueue(connection, queue, "x", "1");
+    cloaca_runner *runner;
+    cloaca_error error;
+    cloaca *locker;
+
+    (void) state;
+    options.lease = LONG_LEASE;
+    enqueue(connection, queue, "x", "1");
+    enqueue(connection, queue, "x", "1");
+    runner = start(&options, "x", gated);
+    await(&seen.started, 3);
+    locker = lock_task(locked);
+    count(&seen.gate);
+    await(&seen.events[CLOACA_EVENT_COMPLETED], 2);
+    cloaca_runner_interrupt(runner);
+    cloaca_runner_interrupt(runner);
+    assert_condition(cloaca_runner_wait(runner, &error), CLOACA_TIMEOUT);
+    cloaca_runner_free(runner);
+    assert_task(connection, locked, "state", "running");
+    cloaca_close(locker);
+    cloaca_close(connection);
+}
+
+/* The tables refuse to let a task go while the table of rules has its payload, with that SQLSTATE. */
+static void make_rules(cloaca *connection)
+{
+    cloaca_error error;
+
+    assert_ok(
+        cloaca_execute(connection,
+                       "create table if not exists runner_rules (payload text, state text);"
+                       "create or replace function runner_refuse() returns trigger language plpgsql as $$"
+                       " declare rule text := (select state from public.runner_rules r where r.payload = old.payload::text);"
+                       " begin if rule is not null then raise 'my rule says no' using errcode = rule; end if;"
+                       " return old; end $$;"
+                       "do $$ begin execute format('create or replace trigger runner_refuse before delete on"
+                       " %I.cloaca_task for each row execute function public.runner_refuse()', cloaca.current_tenant());"
+                       " end $$",
+                       &error));
+}
+
+/* A database that is read-only for a while is one to wait for. */
+static void read_only_passes(void **state)
+{
+    static const char *const queue = "read only";
+    cloaca *connection = open_here();
+    cloaca_runner_options options = options_for(&queue);
+    cloaca_runner *runner;
+    cloaca_error error;
+
+    (void) state;
+    set_queue(connection, queue, "\"max_attempts\": 1");
+    make_rules(connection);
+    assert_ok(cloaca_execute(connection, "insert into runner_rules values ('1', '25006')", &error));
+    options.lease = LONG_LEASE;
+    enqueue(connection, queue, "x", "1");
+    enqueue(connection, queue, "x", "1");
+    runner = start(&options, "x", gated);
+    await(&seen.started, 2);
+    count(&seen.gate);
+    await(&seen.warnings, 4);
+    assert_int_equal(seen.events[CLOACA_EVENT_LEASE_LOST], 0);
+    assert_ok(cloaca_execute(connection, "delete from runner_rules", &error));
+    await(&seen.events[CLOACA_EVENT_COMPLETED], 2);
+    stop(runner);
+    cloaca_close(connection);
+}
+
+/* What the database will never take becomes a failure of that task alone. */
+static void refused_reports_hold_up_nothing(void **state)
+{
+    static const char *const queue = "refuses";
+    cloaca *connection = open_here();
+    cloaca_runner_options options = options_for(&queue);
+    cloaca_runner *runner;
+    cloaca_error error;
+    int64_t refused;
+
+    (void) state;
+    set_queue(connection, queue, "\"retry\": {\"strategy\": \"fixed\", \"initial\": 3600}");
+    make_rules(connection);
+    assert_ok(cloaca_execute(connection, "insert into runner_rules values ('1', 'P0001')", &error));
+    options.lease = LONG_LEASE;
+    options.max_concurrent_tasks = 3;
+    enqueue(connection, queue, "x", "0.1");
+    refused = enqueue(connection, queue, "x", "1");
+    enqueue(connection, queue, "x", "1.0");
+    runner = start(&options, "x", gated);
+    await(&seen.started, 3);
+    count(&seen.gate);
+    await(&seen.events[CLOACA_EVENT_COMPLETED], 2);
+    await(&seen.events[CLOACA_EVENT_RETRIED], 1);
+    stop(runner);
+    assert_task(connection, refused, "state", "scheduled");
+    assert_task(connection, refused, "error", "the database did not take the result: database error: My rule says no.");
+    cloaca_close(connection);
+}
+
 /* Whatever a session did when it was ended: no task is lost, and none stays. */
 static void sessions_are_ended_all_the_time(void **state)
 {
@@ -1626,14 +1826,19 @@ static void servers_that_cannot_wait_are_polled(void **state)
         cmocka_unit_test(executions_have_their_time), cmocka_unit_test(what_is_refused),                                       \
         cmocka_unit_test(workflows_are_executed), cmocka_unit_test(signals_resume_tasks),                                      \
         cmocka_unit_test(executions_are_managed), cmocka_unit_test(a_stop_ends_waits_for_executions),                          \
-        cmocka_unit_test(steps_join_the_transaction), cmocka_unit_test(options_have_limits),                                   \
-        cmocka_unit_test(what_is_too_much_is_cut)
+        cmocka_unit_test(steps_join_the_transaction), cmocka_unit_test(calls_of_handlers_end),                                 \
+        cmocka_unit_test(options_have_limits), cmocka_unit_test(what_is_too_much_is_cut)
 
 int main(void)
 {
     const struct CMUnitTest on_files[] = {SHARED_TESTS, cmocka_unit_test(errors_end_a_runner)};
-    const struct CMUnitTest on_servers[] = {SHARED_TESTS, cmocka_unit_test(lost_connections_come_back),
+    const struct CMUnitTest on_servers[] = {SHARED_TESTS,
+                                            cmocka_unit_test(lost_connections_come_back),
                                             cmocka_unit_test(sessions_are_ended_all_the_time),
+                                            cmocka_unit_test(locked_tasks_cost_no_lease),
+                                            cmocka_unit_test(locked_tasks_hold_up_nothing),
+                                            cmocka_unit_test(read_only_passes),
+                                            cmocka_unit_test(refused_reports_hold_up_nothing),
                                             cmocka_unit_test(servers_that_cannot_wait_are_polled)};
     int failed = cmocka_run_group_tests_name("SQLite", on_files, make_folder, drop_folder);
 
