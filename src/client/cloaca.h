@@ -533,9 +533,9 @@ void cloaca_job_sleep_until(cloaca_job *job, int64_t time);
 void cloaca_job_sleep_for(cloaca_job *job, int64_t interval);
 
 /*
- * As cloaca_step, cloaca_record_step and cloaca_await_signal, for this task. They go through the job's connection when it has
- * one, so that a step is recorded in the transaction that is open there, and else through the runner's, where they are
- * repeated while the database is away and the lease is ours.
+ * As cloaca_step, cloaca_record_step and cloaca_await_signal, for this task. While a transaction is open on the job's
+ * connection a step is recorded in it. Else they go through the runner's, where they are repeated while the database is away
+ * and the lease is ours.
  */
 cloaca_status cloaca_job_step(cloaca_job *job, const char *name, bool *recorded, char **result, cloaca_error *error);
 cloaca_status cloaca_job_record_step(cloaca_job *job, const char *name, const char *result, char **stored, cloaca_error *error);
@@ -545,7 +545,8 @@ cloaca_status cloaca_job_await_signal(cloaca_job *job, const char *name, int64_t
 
 /*
  * A connection for this handler's own use in the same database, opened when it is first asked for and kept for later jobs. What
- * is left open on it when the handler returns is rolled back. It belongs to the runner.
+ * is left open on it when the handler returns is rolled back. It belongs to the runner. One that was lost is closed when it is
+ * asked for again, outside of a transaction, and another opened.
  */
 cloaca_status cloaca_job_connection(cloaca_job *job, cloaca **connection, cloaca_error *error);
 /*

@@ -37,10 +37,12 @@ static cloaca_job *next_job(cloaca_runner *runner);
 static void run_handler(handler_thread *thread, cloaca_job *job);
 static const handler_entry *find_handler(const cloaca_runner *runner, const char *name);
 static void clean_connection(handler_thread *thread);
+static void drop_if_lost(handler_thread *thread);
 static void end_job(cloaca_runner *runner, cloaca_job *job);
 static int64_t longest_time(const cloaca_runner *runner, const cloaca_task *task);
 static void set_text(cloaca_job *job, char **place, const char *text);
 static cloaca_status repeat(cloaca_job *job, job_call *call, cloaca_error *error);
+static bool in_own_transaction(const cloaca_job *job);
 static cloaca_status try_once(cloaca_job *job, job_call *call, cloaca_error *error);
 static cloaca_status run_step(cloaca *connection, const cloaca_job *job, job_call *call, cloaca_error *error);
 static cloaca_status run_record(cloaca *connection, const cloaca_job *job, job_call *call, cloaca_error *error);
@@ -121,13 +123,31 @@ static const handler_entry *find_handler(const cloaca_runner *runner, const char
     return any;
 }
 
-/* Nothing of a job's transaction is left for the next one. */
+/* Nothing of a job's transaction is left for the next one, which opens anew what was lost. */
 static void clean_connection(handler_thread *thread)
 {
+    cloaca *connection = thread->connection;
     cloaca_error error;
 
-    if (thread->connection != NULL && thread->connection->began && cloaca_rollback(thread->connection, &error) != CLOACA_OK) {
-        cloaca_close(thread->connection);
+    if (connection == NULL) {
+        return;
+    }
+    if ((connection->began || connection->backend->in_transaction(connection)) &&
+        connection->backend->rollback(connection, &error) != CLOACA_OK) {
+        cloaca_close(connection);
+        thread->connection = NULL;
+        return;
+    }
+    connection->began = false;
+    drop_if_lost(thread);
+}
+
+static void drop_if_lost(handler_thread *thread)
+{
+    cloaca *connection = thread->connection;
+
+    if (connection != NULL && connection->backend->is_there != NULL && !connection->backend->is_there(connection)) {
+        cloaca_close(connection);
         thread->connection = NULL;
     }
 }
@@ -387,6 +407,10 @@ cloaca_status cloaca_job_connection(cloaca_job *job, cloaca **connection, cloaca
     cloaca_status status = CLOACA_OK;
 
     clo_error_clear(error);
+    /* What is called in a transaction that was lost must not be done outside of one. */
+    if (!in_own_transaction(job)) {
+        drop_if_lost(thread);
+    }
     if (thread->connection == NULL) {
         status = clo_open(job->runner->options.url, &thread->guard, &thread->connection, error);
     }
@@ -401,12 +425,10 @@ cloaca_status cloaca_job_begin(cloaca_job *job, cloaca **connection, cloaca_erro
 
     for (int i = 0; i < 2 && status == CLOACA_OK; i++) {
         status = cloaca_begin(*connection, &why);
-        /* A connection of an earlier job may have been lost since. */
+        /* That it was lost may be found out only now. */
         if (status == CLOACA_OK || !why.connection_lost || i == 1) {
             break;
         }
-        cloaca_close(job->thread->connection);
-        job->thread->connection = NULL;
         status = cloaca_job_connection(job, connection, &why);
     }
     if (error != NULL) {
@@ -459,7 +481,7 @@ static cloaca_status repeat(cloaca_job *job, job_call *call, cloaca_error *error
     cloaca_error why = {0};
     cloaca_status status;
 
-    if (job->thread->connection != NULL) {
+    if (in_own_transaction(job)) {
         return call->run(job->thread->connection, job, call, error);
     }
     for (call->backoff = BACKOFF_LOW;; call->backoff = clo_earlier(call->backoff * 2, BACKOFF_HIGH)) {
@@ -472,6 +494,13 @@ static cloaca_status repeat(cloaca_job *job, job_call *call, cloaca_error *error
         *error = why;
     }
     return status;
+}
+
+static bool in_own_transaction(const cloaca_job *job)
+{
+    cloaca *connection = job->thread->connection;
+
+    return connection != NULL && (connection->began || connection->backend->in_transaction(connection));
 }
 
 static cloaca_status try_once(cloaca_job *job, job_call *call, cloaca_error *error)

@@ -1566,6 +1566,44 @@ static void lost_connections_come_back(void **state)
     cloaca_close(connection);
 }
 
+static cloaca_job_outcome use_connection(cloaca_job *job, void *user)
+{
+    cloaca_error error;
+    cloaca *connection;
+    bool recorded;
+
+    (void) user;
+    count(&seen.started);
+    await(&seen.gate, (int) strtol(cloaca_job_payload(job), NULL, 10));
+    assert_ok(cloaca_job_step(job, "a", &recorded, NULL, &error));
+    assert_ok(cloaca_job_connection(job, &connection, &error));
+    assert_ok(cloaca_execute(connection, "select 1", &error));
+    return CLOACA_JOB_DONE;
+}
+
+/* What one job used of its thread's connection the next finds lost, or does not ask for. */
+static void connections_of_jobs_come_back(void **state)
+{
+    static const char *const queue = "connections";
+    cloaca *connection = open_here();
+    cloaca_runner_options options = options_for(&queue);
+    cloaca_runner *runner;
+
+    (void) state;
+    options.max_concurrent_tasks = 1;
+    options.lease = LONG_LEASE;
+    enqueue(connection, queue, "x", "0");
+    enqueue(connection, queue, "x", "1");
+    cloaca_close(connection);
+    runner = start(&options, "x", use_connection);
+    await(&seen.started, 2);
+    end_sessions();
+    count(&seen.gate);
+    await(&seen.events[CLOACA_EVENT_COMPLETED], 2);
+    stop(runner);
+    assert_int_equal(seen.events[CLOACA_EVENT_CLAIMED], 2);
+}
+
 /* Begins a transaction that has the task locked. */
 static cloaca *lock_task(int64_t task)
 {
@@ -1835,6 +1873,7 @@ int main(void)
     const struct CMUnitTest on_servers[] = {SHARED_TESTS,
                                             cmocka_unit_test(lost_connections_come_back),
                                             cmocka_unit_test(sessions_are_ended_all_the_time),
+                                            cmocka_unit_test(connections_of_jobs_come_back),
                                             cmocka_unit_test(locked_tasks_cost_no_lease),
                                             cmocka_unit_test(locked_tasks_hold_up_nothing),
                                             cmocka_unit_test(read_only_passes),
