@@ -539,7 +539,8 @@ void cloaca_job_sleep_for(cloaca_job *job, int64_t interval);
  */
 cloaca_status cloaca_job_step(cloaca_job *job, const char *name, bool *recorded, char **result, cloaca_error *error);
 cloaca_status cloaca_job_record_step(cloaca_job *job, const char *name, const char *result, char **stored, cloaca_error *error);
-/* When *outcome is CLOACA_SIGNAL_WAITING the handler returns CLOACA_JOB_AWAITING, and is called again later. */
+/* When *outcome is CLOACA_SIGNAL_WAITING the handler returns CLOACA_JOB_AWAITING, and is called again later. With a transaction
+ * open on the job's connection it is refused with CLOACA_IN_TRANSACTION. */
 cloaca_status cloaca_job_await_signal(cloaca_job *job, const char *name, int64_t timeout, cloaca_signal_outcome *outcome,
                                       char **payload, cloaca_error *error);
 

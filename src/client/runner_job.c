@@ -388,7 +388,16 @@ cloaca_status cloaca_job_await_signal(cloaca_job *job, const char *name, int64_t
 {
     job_call call = {.run = run_await, .name = name, .timeout = timeout, .text = payload, .outcome = outcome};
     const bool was_unsure = atomic_load(&job->unsure);
-    cloaca_status status = repeat(job, &call, error);
+    cloaca_status status;
+
+    clo_error_clear(error);
+    if (in_own_transaction(job)) {
+        /* Waiting gives the lease up, which an end of the handler would undo. */
+        clo_fail(error, CLOACA_IN_TRANSACTION, "A wait for a signal holds no transaction open.");
+        clo_error_hint(error, "Commit it or roll it back first.");
+        return CLOACA_IN_TRANSACTION;
+    }
+    status = repeat(job, &call, error);
     /* The first try may have given the lease up before the connection broke. */
     if (status == CLOACA_LEASE_LOST && !was_unsure && atomic_load(&job->unsure)) {
         *outcome = CLOACA_SIGNAL_WAITING;

@@ -1344,6 +1344,41 @@ static void steps_join_the_transaction(void **state)
     cloaca_close(connection);
 }
 
+static cloaca_job_outcome await_in_transaction(cloaca_job *job, void *user)
+{
+    cloaca_signal_outcome outcome;
+    cloaca_error error;
+    cloaca *connection;
+
+    (void) user;
+    assert_ok(cloaca_job_begin(job, &connection, &error));
+    assert_condition(cloaca_job_await_signal(job, "go", CLOACA_NO_INTERVAL, &outcome, NULL, &error), CLOACA_IN_TRANSACTION);
+    assert_ok(cloaca_rollback(connection, &error));
+    assert_ok(cloaca_job_await_signal(job, "go", CLOACA_NO_INTERVAL, &outcome, NULL, &error));
+    return outcome == CLOACA_SIGNAL_WAITING ? CLOACA_JOB_AWAITING : CLOACA_JOB_DONE;
+}
+
+/* One that is rolled back would be none. */
+static void waits_join_no_transaction(void **state)
+{
+    static const char *const queue = "await";
+    cloaca *connection = open_here();
+    const cloaca_runner_options options = options_for(&queue);
+    cloaca_runner *runner;
+    cloaca_error error;
+    int64_t execution;
+
+    (void) state;
+    define(connection, "await", "{\"queue\": \"await\", \"tasks\": [{\"name\": \"a\"}]}");
+    execution = begin_workflow(connection, "await");
+    runner = start(&options, NULL, await_in_transaction);
+    await(&seen.events[CLOACA_EVENT_AWAITING], 1);
+    assert_ok(cloaca_signal(connection, execution, "go", NULL, &error));
+    await(&seen.events[CLOACA_EVENT_COMPLETED], 1);
+    stop(runner);
+    cloaca_close(connection);
+}
+
 static void assert_ends(cloaca *connection, int64_t execution, const char *expected)
 {
     cloaca_error error;
@@ -1864,8 +1899,9 @@ static void servers_that_cannot_wait_are_polled(void **state)
         cmocka_unit_test(executions_have_their_time), cmocka_unit_test(what_is_refused),                                       \
         cmocka_unit_test(workflows_are_executed), cmocka_unit_test(signals_resume_tasks),                                      \
         cmocka_unit_test(executions_are_managed), cmocka_unit_test(a_stop_ends_waits_for_executions),                          \
-        cmocka_unit_test(steps_join_the_transaction), cmocka_unit_test(calls_of_handlers_end),                                 \
-        cmocka_unit_test(options_have_limits), cmocka_unit_test(what_is_too_much_is_cut)
+        cmocka_unit_test(steps_join_the_transaction), cmocka_unit_test(waits_join_no_transaction),                             \
+        cmocka_unit_test(calls_of_handlers_end), cmocka_unit_test(options_have_limits),                                        \
+        cmocka_unit_test(what_is_too_much_is_cut)
 
 int main(void)
 {
