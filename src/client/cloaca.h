@@ -372,9 +372,11 @@ cloaca_status cloaca_signal(cloaca *connection, int64_t execution, const char *n
  * Every task runs at least once: a handler whose process dies after its work and before the report is called again. Work on the
  * same database that must count once is done in the transaction that completes the task: cloaca_job_begin, cloaca_job_commit.
  *
- * Threads: all functions of a runner may be called from any thread, cloaca_runner_free once and last, and the functions of a
- * job from the thread that its handler runs on, except that cloaca_job_is_cancelled may come from any while the handler runs.
- * Hooks and handlers are called without any lock held.
+ * Threads: all functions of a runner may be called from any thread, cloaca_runner_free once and last; except that a handler
+ * calls none but cloaca_runner_interrupt and cloaca_runner_execute of its own runner: cloaca_runner_stop and _wait would wait
+ * for the handler itself, and are refused with CLOACA_INVALID_ARGUMENT, and _free only interrupts. The functions of a job are
+ * called from the thread that its handler runs on, except that cloaca_job_is_cancelled may come from any while the handler
+ * runs. Hooks and handlers are called without any lock held.
  */
 typedef struct cloaca_runner cloaca_runner;
 typedef struct cloaca_job cloaca_job; /* a task in the hands of its handler */

@@ -36,6 +36,7 @@ static cloaca_status try_connections(cloaca_runner *runner, cloaca_error *error)
 static bool start_threads(cloaca_runner *runner);
 static void join_services(cloaca_runner *runner);
 static cloaca_status await_end(cloaca_runner *runner, int64_t until, cloaca_error *error);
+static cloaca_status from_handler(cloaca_error *error);
 static cloaca_status choose_timeout(cloaca *connection, const char *workflow, int64_t *timeout, cloaca_error *error);
 static bool has_timeout(const char *definition);
 static cloaca_status follow(cloaca_runner *runner, cloaca **connection, int64_t execution, cloaca_result **result,
@@ -145,6 +146,9 @@ cloaca_status cloaca_runner_stop(cloaca_runner *runner, int64_t grace, cloaca_er
     bool started;
 
     clo_error_clear(error);
+    if (clo_runner_is_own_thread(runner)) {
+        return from_handler(error);
+    }
     pthread_mutex_lock(&runner->lock);
     clo_runner_begin_stop(runner, grace_at);
     started = runner->started;
@@ -158,6 +162,9 @@ cloaca_status cloaca_runner_stop(cloaca_runner *runner, int64_t grace, cloaca_er
 cloaca_status cloaca_runner_wait(cloaca_runner *runner, cloaca_error *error)
 {
     clo_error_clear(error);
+    if (clo_runner_is_own_thread(runner)) {
+        return from_handler(error);
+    }
     return runner->started ? await_end(runner, NEVER, error)
                            : clo_fail(error, CLOACA_INVALID_ARGUMENT, "The runner has not been started.");
 }
@@ -178,6 +185,11 @@ void cloaca_runner_interrupt(cloaca_runner *runner)
 void cloaca_runner_free(cloaca_runner *runner)
 {
     if (runner == NULL) {
+        return;
+    }
+    if (clo_runner_is_own_thread(runner)) {
+        clo_runner_log(runner, CLOACA_LOG_ERROR, "a handler cannot free its runner: it was asked to stop instead");
+        cloaca_runner_interrupt(runner);
         return;
     }
     if (runner->started) {
@@ -590,6 +602,13 @@ static cloaca_status await_end(cloaca_runner *runner, int64_t until, cloaca_erro
     }
     return complete ? CLOACA_OK
                     : clo_fail(error, CLOACA_TIMEOUT, "Handlers still work, or the database did not take what they came to.");
+}
+
+static cloaca_status from_handler(cloaca_error *error)
+{
+    clo_fail(error, CLOACA_INVALID_ARGUMENT, "A handler cannot wait for the end of its runner, which waits for the handler.");
+    clo_error_hint(error, "Call cloaca_runner_interrupt.");
+    return CLOACA_INVALID_ARGUMENT;
 }
 
 /* ---------------------------------------------------------------------------------------------------------------- executing */

@@ -244,6 +244,8 @@ void clo_job_stop(cloaca_job *job, cloaca_stop_reason reason);
 void clo_job_unlink(cloaca_runner *runner, cloaca_job *job);
 /* Its lease ends at that time of the database, by an answer to what was asked at `before`: sets when to extend it. */
 void clo_job_set_lease(cloaca_job *job, int64_t lease_until, int64_t before, int64_t clock);
+/* Whether this is a thread of a handler of that runner. */
+bool clo_runner_is_own_thread(const cloaca_runner *runner);
 
 static inline int64_t clo_earlier(int64_t one, int64_t other)
 {

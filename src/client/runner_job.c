@@ -33,6 +33,9 @@ typedef struct job_call {
     int64_t backoff;
 } job_call;
 
+/* Of the thread's handler, if it is one's. */
+static _Thread_local const cloaca_runner *own_runner;
+
 static cloaca_job *next_job(cloaca_runner *runner);
 static void run_handler(handler_thread *thread, cloaca_job *job);
 static const handler_entry *find_handler(const cloaca_runner *runner, const char *name);
@@ -54,6 +57,7 @@ void *clo_runner_handle(void *context)
     cloaca_runner *runner = thread->runner;
     cloaca_job *job;
 
+    own_runner = runner;
     while ((job = next_job(runner)) != NULL) {
         run_handler(thread, job);
         end_job(runner, job);
@@ -168,6 +172,11 @@ static void end_job(cloaca_runner *runner, cloaca_job *job)
         clo_runner_wake(runner);
     }
     pthread_mutex_unlock(&runner->lock);
+}
+
+bool clo_runner_is_own_thread(const cloaca_runner *runner)
+{
+    return own_runner == runner;
 }
 
 /* --------------------------------------------------------------------------------------------------------------------- jobs */

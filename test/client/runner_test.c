@@ -983,6 +983,43 @@ static void handlers_that_do_not_end(void **state)
     cloaca_close(connection);
 }
 
+static cloaca_job_outcome stop_it_all(cloaca_job *job, void *user)
+{
+    cloaca_runner *runner = *(cloaca_runner **) user;
+    cloaca_error error;
+
+    (void) job;
+    count(&seen.started);
+    await(&seen.gate, 1);
+    assert_condition(cloaca_runner_stop(runner, -1, &error), CLOACA_INVALID_ARGUMENT);
+    assert_condition(cloaca_runner_wait(runner, &error), CLOACA_INVALID_ARGUMENT);
+    cloaca_runner_free(runner);
+    count(&seen.ended);
+    return CLOACA_JOB_DONE;
+}
+
+/* What would wait for itself is refused, and the last of it taken for an interrupt. */
+static void handlers_stop_no_runner(void **state)
+{
+    static const char *const queue = "stop it all";
+    cloaca *connection = open_here();
+    const cloaca_runner_options options = options_for(&queue);
+    cloaca_runner *runner;
+    cloaca_error error;
+
+    (void) state;
+    enqueue(connection, queue, "x", NULL);
+    assert_ok(cloaca_runner_new(&options, &runner, &error));
+    assert_ok(cloaca_runner_register(runner, "x", stop_it_all, &runner, &error));
+    assert_ok(cloaca_runner_start(runner, &error));
+    await(&seen.started, 1);
+    count(&seen.gate);
+    assert_ok(cloaca_runner_wait(runner, &error));
+    assert_int_equal(seen.events[CLOACA_EVENT_COMPLETED], 1);
+    cloaca_runner_free(runner);
+    cloaca_close(connection);
+}
+
 /* A call that takes as long as it is let. */
 static cloaca_job_outcome compute(cloaca_job *job, void *user)
 {
@@ -1900,8 +1937,8 @@ static void servers_that_cannot_wait_are_polled(void **state)
         cmocka_unit_test(workflows_are_executed), cmocka_unit_test(signals_resume_tasks),                                      \
         cmocka_unit_test(executions_are_managed), cmocka_unit_test(a_stop_ends_waits_for_executions),                          \
         cmocka_unit_test(steps_join_the_transaction), cmocka_unit_test(waits_join_no_transaction),                             \
-        cmocka_unit_test(calls_of_handlers_end), cmocka_unit_test(options_have_limits),                                        \
-        cmocka_unit_test(what_is_too_much_is_cut)
+        cmocka_unit_test(handlers_stop_no_runner), cmocka_unit_test(calls_of_handlers_end),                                    \
+        cmocka_unit_test(options_have_limits), cmocka_unit_test(what_is_too_much_is_cut)
 
 int main(void)
 {
