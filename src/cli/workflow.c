@@ -452,7 +452,9 @@ static int load_graph(const struct invocation *invocation, cloaca *connection, c
     cloaca_result *execution = NULL;
 
     if (is_number && cloaca_get_execution(connection, strtoll(what, NULL, 10), &execution, &no_execution) == CLOACA_OK) {
-        buffer_format(title, "%s %s", cloaca_result_get(execution, 0, "workflow"), what);
+        buffer_text(title, cloaca_result_get(execution, 0, "workflow"));
+        buffer_text(title, " ");
+        buffer_text(title, what);
         cloaca_result_free(execution);
         return load_execution(invocation, connection, strtoll(what, NULL, 10), graph);
     }
