@@ -1044,12 +1044,15 @@ static void calls_of_handlers_end(void **state)
     const cloaca_runner_options options = options_for(&queue);
     cloaca_runner *runner;
     cloaca_error error;
+    cloaca_status status;
 
     (void) state;
     enqueue(connection, queue, "x", NULL);
     runner = start(&options, "x", compute);
     await(&seen.started, 1);
-    assert_condition(cloaca_runner_stop(runner, 0, &error), CLOACA_TIMEOUT);
+    /* The handler is given up, and then its call is ended: it may come back before the stop does. */
+    status = cloaca_runner_stop(runner, 0, &error);
+    assert_true(status == CLOACA_TIMEOUT || status == CLOACA_OK);
     cloaca_runner_free(runner);
     assert_int_equal(seen.ended, 1);
     assert_int_equal(seen.events[CLOACA_EVENT_RELEASED], 1);
